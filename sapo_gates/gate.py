@@ -1,0 +1,242 @@
+"""A gate: one formula for each sign of the advantage, declared by value, weight or score weight.
+
+    value  f(r)        the objective's token term is f(r) * A
+    weight w(r) = f'(r)    what multiplies the policy gradient; 1 on policy
+    score  phi(r) = r w(r)  what multiplies A * grad log pi
+
+Of the three one is declared and the others are derived. Source: arXiv:2511.20347, arXiv:2602.19345v2.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from functools import cached_property
+from typing import Any, Literal
+
+import sympy
+from sympy import Expr, Rational, Symbol
+
+from sapo_gates.errors import GateTextError, ParameterValueError, UnknownParameter, did_you_mean
+from sapo_gates.expression import parse_domain
+from sapo_gates.functions import r, z
+from sapo_gates.verdict import SIGNS, Sign
+
+def _quoted(text: object) -> str:
+    return json.dumps(sympy.sstr(text) if isinstance(text, Expr) else str(text))  # a JSON string is a TOML string
+
+
+Kind = Literal["value", "weight", "score"]
+Number = int | float | str | Fraction | sympy.Rational
+
+
+def exact(number: Number) -> Rational:
+    """The rational a number was written as: 0.1 is one tenth, not the double next to it."""
+    return Rational(str(number))
+
+
+@dataclass(frozen=True)
+class Domain:
+    """An interval with rational or infinite ends, open or closed: the values a claim is made for."""
+
+    lower: Expr
+    upper: Expr
+    lower_open: bool
+    upper_open: bool
+
+    @staticmethod
+    def parse(text: str) -> "Domain":
+        """`(0, oo)`, `[1/20, 20]`, `[1, oo)`."""
+        return Domain(*parse_domain(text))
+
+    def __str__(self) -> str:
+        left, right = "[("[self.lower_open], "])"[self.upper_open]
+        return f"{left}{self.lower}, {self.upper}{right}"
+
+    def __contains__(self, number: Rational) -> bool:
+        above = number > self.lower or (number == self.lower and not self.lower_open)
+        below = number < self.upper or (number == self.upper and not self.upper_open)
+        return bool(above and below)
+
+    @property
+    def is_positive(self) -> bool:
+        """Whether every value is > 0."""
+        return bool(self.lower > 0 or (self.lower == 0 and self.lower_open))
+
+
+class Parameter(Symbol):
+    """A parameter of a gate: a sympy symbol that knows its domain and the values it is trained with.
+
+    domain: what is claimed, e.g. `(0, oo)` for every tau > 0. positive, negative: the trained value where A > 0, and
+    otherwise; exact rationals. says: the parameter in words.
+    """
+
+    domain: Domain
+    positive: Rational
+    negative: Rational
+    says: str
+
+    def __new__(cls, name: str, domain: str, positive: Number, negative: Number, says: str = "") -> "Parameter":
+        """Checks that both trained values lie in the domain."""
+        interval = Domain.parse(domain)
+        assumptions = {"positive": True} if interval.is_positive else {"real": True}
+        self = Symbol.__xnew__(cls, name, **assumptions)
+        self.domain, self.says = interval, says
+        self.positive, self.negative = exact(positive), exact(negative)
+        for value in (self.positive, self.negative):
+            if value not in interval:
+                raise ParameterValueError(
+                    f"{name}={value} is outside its domain {interval}: a gate is trained only where it is claimed; "
+                    f"choose a value inside, or widen the domain."
+                )
+        return self
+
+    def __getnewargs_ex__(self) -> Any:
+        """Symbol's pickling would drop domain and values."""
+        return (self.name, str(self.domain), str(self.positive), str(self.negative), self.says), {}
+
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        """Rebuild through the constructor."""
+        return Parameter, self.__getnewargs_ex__()[0]
+
+    def value_for(self, sign: Sign) -> Rational:
+        """The trained value for that sign of A."""
+        return self.positive if sign == "positive" else self.negative
+
+
+@dataclass(frozen=True, kw_only=True)
+class Gate:
+    """A gate function as mathematics; immutable.
+
+    Exactly one of value, weight, score is given: an expression in r (or z = log r) and the parameters, or a pair
+    (for A > 0, for A <= 0).
+
+    Raises:
+        GateTextError: none or several of the three are given, or a symbol is neither r, z nor a parameter.
+    """
+
+    name: str
+    value: Expr | tuple[Expr, Expr] | None = None
+    weight: Expr | tuple[Expr, Expr] | None = None
+    score: Expr | tuple[Expr, Expr] | None = None
+    parameters: tuple[Parameter, ...] = ()
+    source: str = ""
+    says: str = ""
+
+    def __post_init__(self) -> None:
+        given = [kind for kind in ("value", "weight", "score") if getattr(self, kind) is not None]
+        if len(given) != 1:
+            raise GateTextError(
+                f"gate {self.name!r} declares {given or 'nothing'}: exactly one of value, weight, score "
+                f"defines a gate, the others are derived; keep one."
+            )
+        known = {r, z, *self.parameters}
+        for sign in SIGNS:
+            unknown = self.declared(sign).free_symbols - known
+            if unknown:
+                name = str(min(unknown, key=str))
+                raise GateTextError(
+                    f"gate {self.name!r} uses {name!r}, which is neither r, z nor a parameter "
+                    f"{[p.name for p in self.parameters]}.{did_you_mean(name, [str(k) for k in known])}"
+                )
+
+    @property
+    def kind(self) -> Kind:
+        """Which of value, weight and score weight is declared."""
+        return "value" if self.value is not None else "weight" if self.weight is not None else "score"
+
+    def declared(self, sign: Sign) -> Expr:
+        """The declared expression for that sign of A."""
+        declaration = getattr(self, self.kind)
+        chosen = declaration[SIGNS.index(sign)] if isinstance(declaration, tuple) else declaration
+        return sympy.sympify(chosen)
+
+    def parameters_for(self, sign: Sign) -> tuple[Parameter, ...]:
+        """The parameters that the branch for that sign really depends on."""
+        return tuple(p for p in self.parameters if p in self.declared(sign).free_symbols)
+
+    def bind(
+        self,
+        both: Mapping[str, Number] | None = None,
+        *,
+        positive: Mapping[str, Number] | None = None,
+        negative: Mapping[str, Number] | None = None,
+        **numbers: Number,
+    ) -> "Gate":
+        """The gate with parameters fixed: `SIGMOID.bind(tau=1)`, or `bind(positive={"tau": 10})` for one sign.
+
+        Raises:
+            UnknownParameter: the gate has no parameter of that name.
+            ParameterValueError: a value lies outside the parameter's domain.
+        """
+        shared = {**(both or {}), **numbers}
+        bound = {"positive": {**shared, **(positive or {})}, "negative": {**shared, **(negative or {})}}
+        branches = tuple(self._substitute(sign, bound[sign]) for sign in SIGNS)
+        left = {symbol for branch in branches for symbol in branch.free_symbols}
+        return replace(
+            self,
+            **{self.kind: branches[0] if branches[0] == branches[1] else branches},
+            parameters=tuple(p for p in self.parameters if p in left or p.name not in {*bound["positive"]}),
+        )
+
+    def _substitute(self, sign: Sign, numbers: Mapping[str, Number]) -> Expr:
+        return self.declared(sign).xreplace({self.parameter(k): v for k, v in self.checked(numbers).items()})
+
+    def parameter(self, name: str) -> Parameter:
+        """The parameter of that name.
+
+        Raises:
+            UnknownParameter: there is none.
+        """
+        for parameter in self.parameters:
+            if parameter.name == name:
+                return parameter
+        names = [p.name for p in self.parameters]
+        raise UnknownParameter(
+            f"gate {self.name!r} has no parameter {name!r}; it has {names}.{did_you_mean(name, names)}"
+        )
+
+    def checked(self, numbers: Mapping[str, Number]) -> dict[str, Rational]:
+        """The numbers as exact rationals, each inside its parameter's domain."""
+        exacts = {}
+        for name, number in numbers.items():
+            parameter = self.parameter(name)
+            try:
+                value = exact(number)
+            except (TypeError, ValueError):
+                value = None
+            if value is None or not value.is_finite or value not in parameter.domain:
+                raise ParameterValueError(
+                    f"{name}={number} is outside the domain {parameter.domain} that gate {self.name!r} is claimed for; "
+                    f"choose a value inside."
+                )
+            exacts[name] = value
+        return exacts
+
+    @cached_property
+    def text(self) -> str:
+        """The gate file that declares this gate; loading it gives the same gate."""
+        lines = ["[gate]", f"name = {_quoted(self.name)}"]
+        if self.declared("positive") == self.declared("negative"):
+            lines.append(f"{self.kind} = {_quoted(self.declared('positive'))}")
+        else:
+            lines.append(f"{self.kind}_pos = {_quoted(self.declared('positive'))}")
+            lines.append(f"{self.kind}_neg = {_quoted(self.declared('negative'))}")
+        lines += [f"{key} = {_quoted(text)}" for key in ("source", "says") if (text := getattr(self, key))]
+        for p in self.parameters:
+            lines += ["", f"[parameters.{p.name}]", f"domain = {_quoted(p.domain)}"]
+            lines += [f"positive = {_quoted(p.positive)}", f"negative = {_quoted(p.negative)}"]
+            lines += [f"says = {_quoted(p.says)}"] if p.says else []
+        return "\n".join(lines) + "\n"
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of what is claimed about: declaration, domains and trained values, but not the words around them."""
+        claimed = replace(
+            self,
+            source="",
+            says="",
+            parameters=tuple(Parameter(p.name, str(p.domain), p.positive, p.negative) for p in self.parameters),
+        )
+        return "sha256:" + hashlib.sha256(claimed.text.encode()).hexdigest()

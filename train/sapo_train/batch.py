@@ -1,0 +1,108 @@
+"""What crosses between the rooms of the trainer: completions, groups, batches. Frozen values whose fields are tensors."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from sapo_train.config import check, config
+from sapo_train.data import Prompt
+
+
+@dataclass(frozen=True, kw_only=True)
+class Completion:
+    """The tokens sampled after a prompt, and what was made of them."""
+
+    tokens: Tensor  # [T] long, the end token included
+    log_probs: Tensor  # [T] float, of the distribution that was sampled
+    text: str  # without special tokens
+    truncated: bool  # no end token within the limit
+    reward: float = 0.0
+    parts: tuple[tuple[str, float], ...] = ()  # each reward before its weight; those that did not apply are absent
+
+
+@dataclass(frozen=True, kw_only=True)
+class Group:
+    """The completions of one prompt."""
+
+    prompt: Prompt
+    completions: tuple[Completion, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Batch:
+    """All completions of a batch step, padded on the right; also a minibatch or a microbatch of them."""
+
+    prompts: tuple[Tensor, ...]  # one [P] per group
+    group: Tensor  # [B] long, index into `prompts`; rows of a group are neighbours
+    tokens: Tensor  # [B, T] long
+    mask: Tensor  # [B, T] bool, true where a token counts: by length, never by comparing with the pad token
+    lengths: Tensor  # [B] long, what was sampled, whether it counts or not
+    advantages: Tensor  # [B]
+    sampler_log_probs: Tensor  # [B, T], of the behaviour policy
+    old_log_probs: Tensor | None = None  # [B, T]; None: the first pass will supply them
+
+    def __len__(self) -> int:
+        return len(self.tokens)
+
+    def rows(self, index: Tensor) -> Batch:
+        """Return the batch of these rows alone."""
+        old = None if self.old_log_probs is None else self.old_log_probs[index]
+        return replace(
+            self,
+            group=self.group[index],
+            tokens=self.tokens[index],
+            mask=self.mask[index],
+            lengths=self.lengths[index],
+            advantages=self.advantages[index],
+            sampler_log_probs=self.sampler_log_probs[index],
+            old_log_probs=old,
+        )
+
+    def split(self, size: int) -> Iterator[Batch]:
+        """Cut into microbatches of at most `size` completions; `size` 0 means all at once."""
+        for index in torch.arange(len(self)).split(size or len(self)):
+            yield self.rows(index)
+
+
+@config
+class UpdateConfig:
+    """How a batch becomes updates."""
+
+    epochs: int = 2
+    """Passes over a batch, >= 1. In the first, with one minibatch, every ratio is 1 and no gate acts."""
+    minibatches: int = 1
+    """Optimizer steps in one pass, >= 1; whole groups are dealt to them."""
+    microbatch: int = 8
+    """Completions in one forward and backward, >= 0; 0: the whole minibatch. Changes memory, not the result."""
+    max_grad_norm: float = 1.0
+    """Gradients longer than this are scaled down to it, > 0."""
+
+    def __post_init__(self) -> None:
+        check(self.epochs >= 1, f"update.epochs={self.epochs} must be at least 1.")
+        check(self.minibatches >= 1, f"update.minibatches={self.minibatches} must be at least 1.")
+        check(self.microbatch >= 0, f"update.microbatch={self.microbatch} must be at least 0.")
+        check(self.max_grad_norm > 0, f"update.max_grad_norm={self.max_grad_norm} must be positive.")
+
+
+def pad(rows: list[Tensor], length: int) -> Tensor:
+    """Stack 1-D tensors as [B, length], zeros on the right."""
+    padded = rows[0].new_zeros(len(rows), length)
+    for target, row in zip(padded, rows, strict=True):
+        target[: len(row)] = row
+    return padded
+
+
+def minibatch_rows(batch: Batch, minibatches: int, seed: int, step: int, epoch: int) -> list[Tensor]:
+    """Deal the groups of a batch to minibatches: rows [b] of each, shuffled by group and anew in each epoch.
+
+    One minibatch keeps the order of the batch. A group stays whole, because its prompt is encoded once.
+    """
+    if minibatches == 1:
+        return [torch.arange(len(batch))]
+    generator = torch.Generator().manual_seed((seed * 1_000_003 + step) * 1_009 + epoch)
+    order = torch.randperm(len(batch.prompts), generator=generator)
+    return [torch.isin(batch.group, part).nonzero().flatten() for part in order.tensor_split(minibatches)]

@@ -1,0 +1,165 @@
+"""A run is one complete value: defaults, then the recipe, then dotted flags; later wins.
+
+Field = YAML key = dotted flag. The string under a field is its help text. pydantic does the checking of types;
+what is here turns its findings into one line that says the thing, the value, the rule and the cure.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import functools
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeVar, dataclass_transform, get_type_hints
+
+import yaml
+from pydantic import ConfigDict, TypeAdapter, ValidationError
+
+from sapo_train.errors import ConfigError
+
+T = TypeVar("T")
+RECIPES = Path(__file__).parent / "recipes"
+
+
+@dataclass_transform(frozen_default=True, kw_only_default=True)
+def config(cls: type[T]) -> type[T]:
+    """Declare a frozen, keyword-only configuration that refuses unknown keys."""
+    cls.__pydantic_config__ = ConfigDict(extra="forbid", use_attribute_docstrings=True)  # type: ignore[attr-defined]
+    return dataclasses.dataclass(frozen=True, kw_only=True)(cls)
+
+
+def check(rule: bool, message: str) -> None:
+    """Refuse a configuration that breaks a rule.
+
+    Raises:
+        ValueError: with `message`; `build` turns it into a ConfigError.
+    """
+    if not rule:
+        raise ValueError(message)
+
+
+def build(cls: type[T], values: Mapping[str, Any]) -> T:
+    """Turn nested plain values into the configuration `cls`.
+
+    Raises:
+        ConfigError: one line for the first thing that is wrong.
+    """
+    try:
+        return TypeAdapter(cls).validate_python(dict(values))
+    except ValidationError as error:
+        raise ConfigError(_one_line(cls, error)) from None
+
+
+def plain(value: Any) -> dict[str, Any]:
+    """Return the configuration as nested dicts and lists, as `build` and YAML take them."""
+    return TypeAdapter(type(value)).dump_python(value, mode="json")
+
+
+def load_recipe(name: str) -> dict[str, Any]:
+    """Read a recipe: a path to a YAML file, or the name of one that ships.
+
+    Raises:
+        ConfigError: there is no such file, or it is not a YAML mapping.
+    """
+    path = next((p for p in (Path(name), RECIPES / name, RECIPES / f"{name}.yaml") if p.is_file()), None)
+    shipped = sorted(p.name for p in RECIPES.glob("*.yaml"))
+    if path is None:
+        raise ConfigError(f"no recipe {name!r}: neither a file nor one of {shipped}.{_nearest(name, shipped)}")
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ConfigError(f"recipe {path} is not YAML: {' '.join(str(error).split())}.") from None
+    if not isinstance(values, dict):
+        raise ConfigError(f"recipe {path} must be a mapping like 'optim: {{lr: 1e-6}}', not {type(values).__name__}.")
+    return values
+
+
+def parse_flags(flags: Sequence[str]) -> dict[str, Any]:
+    """Read `--a.b=value` (or `--a.b value`, or a bare `--a` for true) into nested values.
+
+    Raises:
+        ConfigError: something that is not a dotted flag, or a value that is not YAML.
+    """
+    values: dict[str, Any] = {}
+    rest = list(flags)
+    while rest:
+        flag = rest.pop(0)
+        if not flag.startswith("--") or len(flag) < 3:
+            raise ConfigError(f"cannot read {flag!r}: flags look like --optim.lr=1e-6.")
+        name, equals, text = flag[2:].partition("=")
+        if not equals:
+            text = rest.pop(0) if rest and not rest[0].startswith("--") else "true"
+        *parents, leaf = name.replace("-", "_").split(".")
+        node = values
+        for parent in parents:
+            node = node.setdefault(parent, {})
+            if not isinstance(node, dict):
+                raise ConfigError(f"--{name} goes into {parent!r}, which another flag has set to {node!r}.")
+        try:
+            node[leaf] = yaml.safe_load(text)
+        except yaml.YAMLError:
+            raise ConfigError(f"--{name}={text!r} is not a value: quote it as YAML would.") from None
+    return values
+
+
+def merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    """Lay `over` on `base`, key by key; `over` wins."""
+    merged = dict(base)
+    for key, value in over.items():
+        below = merged.get(key)
+        merged[key] = merge(below, value) if isinstance(below, Mapping) and isinstance(value, Mapping) else value
+    return merged
+
+
+def describe(cls: type, prefix: str = "") -> list[tuple[str, str, str]]:
+    """List every dotted flag of a configuration with its default and its help text."""
+    says = _help(cls)
+    rows: list[tuple[str, str, str]] = []
+    for field in dataclasses.fields(cls):
+        kind, name = get_type_hints(cls)[field.name], prefix + field.name
+        if dataclasses.is_dataclass(kind) and isinstance(kind, type):
+            rows += describe(kind, name + ".")
+        else:
+            default = field.default
+            if field.default_factory is not dataclasses.MISSING:
+                default = field.default_factory()
+            rows.append((name, "required" if default is dataclasses.MISSING else str(default), says[field.name]))
+    return rows
+
+
+@functools.cache
+def _help(cls: type) -> dict[str, str]:
+    schema = TypeAdapter(cls).json_schema()
+    return {key: " ".join(value.get("description", "").split()) for key, value in schema["properties"].items()}
+
+
+def _nearest(name: str, names: Sequence[str]) -> str:
+    close = difflib.get_close_matches(name, names, n=1)
+    return f" Did you mean {close[0]!r}?" if close else ""
+
+
+def _section(cls: type, path: Sequence[Any]) -> type:
+    for key in path:
+        kind = get_type_hints(cls).get(key) if dataclasses.is_dataclass(cls) else None
+        cls = kind if isinstance(kind, type) else object
+    return cls
+
+
+def _one_line(cls: type, error: ValidationError) -> str:
+    first: Any = error.errors(include_url=False)[0]
+    *parents, key = first["loc"] or ("",)
+    name = ".".join(str(part) for part in first["loc"])
+    if first["type"] in {"unexpected_keyword_argument", "extra_forbidden"}:
+        section = _section(cls, parents)
+        names = [field.name for field in dataclasses.fields(section)] if dataclasses.is_dataclass(section) else []
+        where = ".".join(str(part) for part in parents) or "a run"
+        return f"unknown key {name}; {where} has {names}.{_nearest(str(key), names)}"
+    if first["type"] == "value_error":
+        return str(first["ctx"]["error"])
+    if first["type"].startswith("missing"):
+        return f"{name} is required and not given."
+    rule = first["msg"].replace("Input should be", "must be").replace(", unable to parse string as an integer", "")
+    return f"{name}={first['input']!r} {rule.replace(', unable to parse string as a number', '')}."
+
+

@@ -1,0 +1,35 @@
+"""Every error a user of the trainer can meet; each message says the thing, the value, the rule and the cure."""
+
+__all__ = ["CheckpointError", "ConfigError", "DataError", "ModelError", "NonFinite", "RewardError", "ShapeError", "TrainError"]
+
+
+class TrainError(Exception):
+    """Base of all errors of `sapo_train`."""
+
+
+class ConfigError(TrainError):
+    """A recipe, a flag or their combination that cannot be a run."""
+
+
+class DataError(TrainError):
+    """A problem set that cannot be read, or a row in it that is not a problem."""
+
+
+class ModelError(TrainError):
+    """A model or tokenizer that cannot be loaded or cannot be trained here."""
+
+
+class RewardError(TrainError):
+    """A reward that is None, NaN or an exception, with the sample it was asked about."""
+
+
+class ShapeError(TrainError):
+    """Tensors that do not fit together."""
+
+
+class CheckpointError(TrainError):
+    """A run directory or checkpoint that is missing, truncated or altered."""
+
+
+class NonFinite(TrainError):
+    """A loss or gradient that is not finite; the optimizer step was not made."""
