@@ -36,6 +36,10 @@ class NotCertified(SapoGatesError):
     """A gate is asked for as certified and is not."""
 
 
+class CalibrationError(SapoGatesError):
+    """A half-width that no temperature of a gate reaches."""
+
+
 class ExportError(SapoGatesError):
     """A certified gate whose formula has no exported form."""
 
