@@ -1,0 +1,1 @@
+"""Look at gates and at the runs that were trained with them."""

@@ -1,0 +1,150 @@
+"""The one house style: prints well in one column, is safe for the colour-blind, and reads on a dark page too."""
+
+import csv
+import html
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from io import StringIO
+from pathlib import Path
+
+import matplotlib
+
+matplotlib.use("Agg")
+
+import matplotlib.pyplot as plt
+import numpy as np
+from matplotlib.figure import Figure
+
+from sapo_analysis.errors import FigureError
+
+COLUMN, PAGE = 3.35, 6.9
+"""Widths in inches of one column and of two."""
+
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#7A6A00", "#8C4BC0")
+"""Okabe and Ito's, without yellow and black, and two more."""
+
+DASHES = ((0, ()), (0, (5, 1.5)), (0, (1.2, 1.2)), (0, (6, 1.5, 1.2, 1.5)))
+"""So that neighbours also differ in grey."""
+
+INK, PALE = "#222226", "#8a8a90"
+"""INK becomes the page's own text colour in `inline_svg`."""
+
+STYLE = {
+    "font.family": "STIXGeneral",
+    "mathtext.fontset": "stix",
+    "font.size": 8.5,
+    "axes.titlesize": 8.5,
+    "axes.labelsize": 8.5,
+    "xtick.labelsize": 7.5,
+    "ytick.labelsize": 7.5,
+    "legend.fontsize": 8,
+    "legend.frameon": False,
+    "legend.handlelength": 2.4,
+    "text.color": INK,
+    "axes.edgecolor": INK,
+    "axes.labelcolor": INK,
+    "axes.titlecolor": INK,
+    "xtick.color": INK,
+    "ytick.color": INK,
+    "axes.linewidth": 0.6,
+    "xtick.major.width": 0.6,
+    "ytick.major.width": 0.6,
+    "xtick.major.size": 2.5,
+    "ytick.major.size": 2.5,
+    "xtick.minor.size": 1.5,
+    "xtick.minor.width": 0.4,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "lines.linewidth": 1.3,
+    "lines.solid_capstyle": "round",
+    "figure.constrained_layout.use": True,
+    "savefig.dpi": 300,
+    "svg.hashsalt": "sapo-analysis",
+    "pdf.fonttype": 42,
+}
+
+
+@contextmanager
+def house_style() -> Iterator[None]:
+    """Draw inside this, and the figures of a paper match."""
+    with plt.rc_context(STYLE):
+        yield
+
+
+def colour(index: int) -> str:
+    """The colour of the index-th curve."""
+    return COLOURS[index % len(COLOURS)]
+
+
+def dashes(index: int) -> tuple[int, tuple[float, ...]]:
+    """The dash pattern of the index-th curve."""
+    return DASHES[index % len(DASHES)]
+
+
+def save(figure: Figure, paths: Sequence[Path], command: str) -> list[Path]:
+    """Write the figure in the format of each file's ending, and beside the first the data of its curves as CSV.
+
+    The command that made it is in the metadata of the file. Equal figures give equal bytes.
+
+    Raises:
+        FigureError: the ending is none of .png, .svg, .pdf, or the folder does not exist.
+    """
+    written = []
+    for path in paths:
+        if path.suffix not in METADATA:
+            raise FigureError(
+                f"cannot write {path}: {path.suffix or 'no ending'!r} is none of .png, .svg, .pdf; choose one."
+            )
+        try:
+            with plt.rc_context(STYLE):
+                figure.savefig(path, metadata=METADATA[path.suffix](command))
+        except OSError as error:
+            raise FigureError(
+                f"cannot write {path}: {error.strerror or error}; choose a folder that exists."
+            ) from error
+        written.append(path)
+    if paths:
+        table = paths[0].with_suffix(".csv")
+        table.write_text(data_of(figure), encoding="utf-8")
+        written.append(table)
+    return written
+
+
+METADATA = {
+    ".png": lambda command: {"Software": "sapo-analysis", "Description": command},
+    ".svg": lambda command: {"Creator": "sapo-analysis", "Description": command, "Date": None},
+    ".pdf": lambda command: {"Creator": "sapo-analysis", "Subject": command, "CreationDate": None},
+}
+
+
+def data_of(figure: Figure) -> str:
+    """The figure's labelled curves as CSV, one row a point: panel, curve, x, y in the axes' own units."""
+    out = StringIO()
+    rows = csv.writer(out, lineterminator="\n")
+    rows.writerow(("panel", "curve", "x", "y"))
+    for axes in figure.axes:
+        panel = axes.get_label() or f"{axes.get_ylabel()} over {axes.get_xlabel()}"
+        for line in axes.get_lines():
+            label = str(line.get_label())
+            if label.startswith("_"):
+                continue
+            points = np.column_stack([np.asarray(line.get_xdata(), float), np.asarray(line.get_ydata(), float)])
+            rows.writerows((panel, label, f"{x:.6g}", f"{y:.6g}") for x, y in points)
+    return out.getvalue()
+
+
+def inline_svg(figure: Figure, says: str) -> str:
+    """The figure as an SVG element for a page: transparent, in the page's text colour, as wide as its place.
+
+    says: the figure in words, for those who cannot see it.
+    """
+    out = StringIO()
+    with plt.rc_context(STYLE):
+        figure.savefig(out, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
+    plt.close(figure)
+    text = out.getvalue()
+    text = text[text.index("<svg") :].replace(INK, "currentColor")
+    head, body = text.split(">", 1)
+    box = head.split('viewBox="')[1].split('"')[0]
+    names = 'xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink"'
+    return f'<svg viewBox="{box}" {names} role="img" aria-label="{html.escape(says)}">{body}'
