@@ -48,6 +48,10 @@ class Batch:
     def __len__(self) -> int:
         return len(self.tokens)
 
+    def token_advantages(self) -> Tensor:
+        """Advantages [B, T]: a completion's one value at each of its tokens."""
+        return self.advantages[:, None].expand(self.mask.shape)
+
     def rows(self, index: Tensor) -> Batch:
         """Return the batch of these rows alone."""
         old = None if self.old_log_probs is None else self.old_log_probs[index]

@@ -1,0 +1,121 @@
+"""Checkpoints: a plain transformers folder, the optimizer, the certificate and the place in the data; complete or absent.
+
+Random streams are derived from (seed, draw, index), so the data position is all the state that randomness has.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+
+from sapo_train.config import check, config
+from sapo_train.errors import CheckpointError
+from sapo_train.files import sync_folder, write_json
+from sapo_train.models import quiet, sha256
+from sapo_train.optim import Optimizer
+from sapo_train.policy import Policy
+
+
+@config
+class CheckpointConfig:
+    """When the state of the run is saved."""
+
+    every: int = 50
+    """Batch steps from one checkpoint to the next, >= 0; 0: only at the end and when stopped."""
+    keep: int = 1
+    """The last so many are kept, >= 1."""
+
+    def __post_init__(self) -> None:
+        check(self.every >= 0, f"checkpoint.every={self.every} must be at least 0.")
+        check(self.keep >= 1, f"checkpoint.keep={self.keep} must be at least 1.")
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a run is: between two batch steps."""
+
+    step: int = 0  # batch steps made
+    updates: int = 0  # optimizer steps made
+    position: int = 0  # prompts drawn
+
+
+def save(folder: Path, place: Place, policy: Policy, optimizer: Optimizer, certificate: dict[str, Any], role: str) -> Path:
+    """Write checkpoints/step-N under `folder`; it appears by one rename, after everything in it is on the disk."""
+    target = folder / f"step-{place.step}"
+    scratch = folder / f".step-{place.step}.partial"
+    shutil.rmtree(scratch, ignore_errors=True)
+    scratch.mkdir(parents=True)
+    try:
+        with quiet():
+            policy.model.save_pretrained(scratch)
+            policy.tokenizer.save_pretrained(scratch)
+        save_file({k: v.contiguous() for k, v in optimizer.state().items()}, scratch / "optimizer.safetensors")
+        write_json(scratch / "certificate.json", certificate)
+        digests = {path.name: sha256(path) for path in sorted(scratch.iterdir())}
+        write_json(scratch / "state.json", {"place": asdict(place), "role": role, "digests": digests})
+        for path in scratch.iterdir():
+            with path.open("rb") as file:
+                os.fsync(file.fileno())
+        sync_folder(scratch)
+        shutil.rmtree(target, ignore_errors=True)
+        scratch.rename(target)
+        sync_folder(folder)
+    except OSError as error:
+        shutil.rmtree(scratch, ignore_errors=True)
+        raise CheckpointError(f"cannot write checkpoint {target}: {error}. Earlier checkpoints are untouched.") from None
+    return target
+
+
+def prune(folder: Path, keep: int) -> None:
+    """Remove all but the last `keep` checkpoints."""
+    for path in _sorted(folder)[:-keep]:
+        shutil.rmtree(path)
+
+
+def latest(folder: Path) -> Path | None:
+    """Return the newest checkpoint, or None before the first."""
+    found = _sorted(folder)
+    return found[-1] if found else None
+
+
+def verify(checkpoint: Path) -> Place:
+    """Check every file of a checkpoint against its digest and return its place.
+
+    Raises:
+        CheckpointError: naming the file that is missing or altered.
+    """
+    try:
+        state = json.loads((checkpoint / "state.json").read_text(encoding="utf-8"))
+        place, digests = Place(**state["place"]), state["digests"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise CheckpointError(f"{checkpoint}/state.json cannot be read ({error}); use an earlier checkpoint.") from None
+    for name, digest in digests.items():
+        path = checkpoint / name
+        if not path.is_file():
+            raise CheckpointError(f"{path} is missing; remove {checkpoint} to resume from an earlier checkpoint.")
+        if sha256(path) != digest:
+            raise CheckpointError(f"{path} is not what was saved (its digest differs); remove {checkpoint} to resume earlier.")
+    return place
+
+
+def load_optimizer(checkpoint: Path, optimizer: Optimizer, updates: int) -> None:
+    """Put moments and step counts back.
+
+    Raises:
+        CheckpointError: the file cannot be read.
+    """
+    try:
+        optimizer.load(load_file(checkpoint / "optimizer.safetensors"), updates)
+    except (OSError, SafetensorError, KeyError) as error:
+        raise CheckpointError(f"{checkpoint}/optimizer.safetensors cannot be used: {error}.") from None
+
+
+def _sorted(folder: Path) -> list[Path]:
+    return sorted(folder.glob("step-*"), key=lambda path: int(path.name.removeprefix("step-")))

@@ -1,0 +1,154 @@
+"""`sapo-train run | resume | evaluate`: exits with 0, 1 (the run failed), 2 (bad input, one line), 143 (stopped, state saved)."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from sapo_train.errors import ConfigError, NonFinite, RewardError, TrainError
+
+if TYPE_CHECKING:
+    from sapo_train.run import RunConfig
+
+OK, FAILED, BAD_INPUT, STOPPED = 0, 1, 2, 143
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line and return its exit code."""
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    arguments, flags = _parser().parse_known_args(argv)
+    from sapo_train.progress import Stopped
+
+    try:
+        return arguments.command(arguments, flags)
+    except Stopped:
+        print("stopped at a batch boundary; the state is saved", file=sys.stderr)
+        return STOPPED
+    except TrainError as error:
+        print(f"{type(error).__name__}: {' '.join(str(error).split())}", file=sys.stderr)
+        return FAILED if isinstance(error, NonFinite | RewardError) else BAD_INPUT
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="sapo-train", description="Train language models by GRPO with certified gates.")
+    commands = parser.add_subparsers(required=True, metavar="run | resume | evaluate")
+    run = commands.add_parser("run", help="train a recipe", add_help=False)
+    run.add_argument("recipe", nargs="?", help="a YAML file, or the name of a shipped recipe: smoke.yaml, demo.yaml")
+    run.add_argument("--out", type=Path, help="run directory; default: runs/NAME-TIME")
+    run.add_argument("--dry-run", action="store_true", help="check the recipe, print the resolved run, and stop")
+    run.add_argument("-h", "--help", action="store_true", dest="help")
+    run.set_defaults(command=_run, parser=run)
+    resume = commands.add_parser("resume", help="continue a run from its last checkpoint")
+    resume.add_argument("folder", type=Path, metavar="RUN_DIR")
+    resume.set_defaults(command=_resume)
+    test = commands.add_parser("evaluate", help="measure accuracy on the held-out problems of a recipe or run")
+    test.add_argument("what", metavar="RECIPE|RUN_DIR", help="a recipe's model as it is, or a run's last checkpoint")
+    test.add_argument("-o", "--out", type=Path, help="write one JSON line per problem")
+    test.set_defaults(command=_evaluate)
+    return parser
+
+
+def _run(arguments: argparse.Namespace, flags: list[str]) -> int:
+    import yaml
+
+    from sapo_train.config import plain
+    from sapo_train.progress import begin
+    from sapo_train.summary import say
+    from sapo_train.train import train
+
+    if arguments.help or arguments.recipe is None:
+        _help(arguments.parser)
+        return OK if arguments.help else BAD_INPUT
+    run = _resolve(arguments.recipe, flags)
+    if arguments.dry_run:
+        print(yaml.safe_dump(plain(run), sort_keys=False, allow_unicode=True), end="")
+        samples = run.sampling.prompts * run.sampling.group_size
+        print(f"# {run.steps} batch steps × {samples} completions; {run.updates} updates")
+        return OK
+    folder = arguments.out or Path("runs") / f"{run.name}-{time.strftime('%Y%m%d-%H%M%S')}"
+    begin(folder, run)
+    summary = train(run, folder)
+    print("\n".join([*say(summary), f"run directory: {folder}"]))
+    return OK
+
+
+def _resume(arguments: argparse.Namespace, flags: list[str]) -> int:
+    from sapo_train.summary import say
+    from sapo_train.train import train
+
+    if flags:
+        raise ConfigError(f"{flags[0]!r} cannot change a run that has begun; start a new one with 'sapo-train run'.")
+    summary = train(_stored(arguments.folder), arguments.folder)
+    print("\n".join([*say(summary), f"run directory: {arguments.folder}"]))
+    return OK
+
+
+def _evaluate(arguments: argparse.Namespace, flags: list[str]) -> int:
+    from dataclasses import asdict, replace
+
+    from sapo_train import checkpoint as checkpoints
+    from sapo_train.data import load_problems
+    from sapo_train.evaluate import accuracy, evaluate
+    from sapo_train.files import write_jsonl
+    from sapo_train.policy import build_policy
+    from sapo_train.view import View
+    from sapo_train.world import connect
+
+    folder = Path(arguments.what)
+    if (folder / "config.yaml").is_file():
+        run = _resolve(str(folder / "config.yaml"), flags)
+        if checkpoint := checkpoints.latest(folder / "checkpoints"):
+            checkpoints.verify(checkpoint)
+            run = replace(run, policy=replace(run.policy, model=str(checkpoint)))
+    else:
+        run = _resolve(arguments.what, flags)
+    connect(run.launch)
+    policy = build_policy(replace(run.policy, shared_prompt=False), run.sampling.temperature, run.seed)
+    problems = load_problems(run.data, policy.tokenizer)
+    if not problems.held_out:
+        raise ConfigError(f"{arguments.what} has no held-out problems; set data.evaluate or data.held_out.")
+    with View(0) as view:
+        tell = lambda done, total: view.progress("held-out problems", done, total)  # noqa: E731
+        results = evaluate(policy, problems.held_out, run.evaluation, run.reward.answer, run.seed, tell)
+    mean, (low, high) = accuracy(results)
+    if arguments.out:
+        write_jsonl(arguments.out, [asdict(result) for result in results])
+    config = run.evaluation
+    print(
+        f"accuracy {mean:.2%} [{low:.2%}, {high:.2%}] (95 %) on {len(results)} problems × {config.samples} samples at temperature "
+        f"{config.temperature:g}, at most {config.max_tokens} tokens; {sum(r.truncated for r in results)} truncated"
+    )
+    return OK
+
+
+def _resolve(recipe: str, flags: Sequence[str]) -> RunConfig:
+    """Defaults, then the recipe, then flags; later wins."""
+    from sapo_train.config import build, load_recipe, merge, parse_flags
+    from sapo_train.run import RunConfig
+
+    return build(RunConfig, merge(load_recipe(recipe), parse_flags(flags)))
+
+
+def _stored(folder: Path) -> RunConfig:
+    if not (folder / "config.yaml").is_file():
+        raise ConfigError(f"{folder} is not a run directory: it has no config.yaml.")
+    return _resolve(str(folder / "config.yaml"), [])
+
+
+def _help(parser: argparse.ArgumentParser) -> None:
+    from sapo_train.config import describe
+    from sapo_train.run import RunConfig
+
+    print(parser.format_help())
+    print("every field of a recipe is a flag too, e.g. --optim.lr=1e-5; later wins: defaults, recipe, flags\n")
+    for name, default, says in describe(RunConfig):
+        print(f"  --{name}  [{default}]\n      {says}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

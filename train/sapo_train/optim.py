@@ -1,0 +1,96 @@
+"""AdamW on float32 master weights, its schedule, and the one place where weights change."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from sapo_train.config import check, config
+from sapo_train.errors import NonFinite
+
+
+@config
+class OptimConfig:
+    """AdamW (1711.05101)."""
+
+    lr: float = 1e-6
+    """Learning rate of an update, > 0. 1e-6: 2602.19345, App. A."""
+    betas: tuple[float, float] = (0.9, 0.999)
+    """Decay of the first and second moment, in [0, 1)."""
+    eps: float = 1e-8
+    """Added to the root of the second moment, > 0."""
+    weight_decay: float = 0.0
+    """Decoupled decay of matrices, >= 0; norms and biases are not decayed."""
+    schedule: Literal["constant", "linear"] = "constant"
+    """linear: to zero over the updates of the run."""
+    warmup: int = 0
+    """Updates over which the learning rate rises to lr, >= 0."""
+
+    def __post_init__(self) -> None:
+        check(self.lr > 0, f"optim.lr={self.lr} must be positive.")
+        check(all(0 <= b < 1 for b in self.betas), f"optim.betas={list(self.betas)} must lie in [0, 1).")
+        check(self.eps > 0, f"optim.eps={self.eps} must be positive.")
+        check(self.weight_decay >= 0, f"optim.weight_decay={self.weight_decay} must be at least 0.")
+        check(self.warmup >= 0, f"optim.warmup={self.warmup} must be at least 0.")
+
+
+@dataclass
+class Optimizer:
+    """AdamW, the schedule, and how many updates have been made."""
+
+    adamw: torch.optim.AdamW
+    names: dict[str, Tensor]
+    config: OptimConfig
+    total: int  # updates of the whole run
+    max_grad_norm: float
+    updates: int = 0
+
+    def lr(self) -> float:
+        """Learning rate of the coming update: constant or linear to zero, after the warm-up."""
+        left = 1.0 if self.config.schedule == "constant" else max(0.0, 1 - self.updates / self.total)
+        return self.config.lr * min(1.0, (self.updates + 1) / (self.config.warmup + 1)) * left
+
+    def step(self) -> tuple[float, float]:
+        """Clip, step, advance the schedule, zero; return the gradient norm before clipping and the learning rate.
+
+        Raises:
+            NonFinite: the gradient is not finite; nothing has changed.
+        """
+        norm = torch.nn.utils.clip_grad_norm_(list(self.names.values()), self.max_grad_norm).item()
+        if not norm < float("inf"):
+            raise NonFinite(f"the gradient norm is {norm}")
+        lr = self.lr()
+        for group in self.adamw.param_groups:
+            group["lr"] = lr
+        self.adamw.step()
+        self.adamw.zero_grad(set_to_none=True)
+        self.updates += 1
+        return norm, lr
+
+    def state(self) -> dict[str, Tensor]:
+        """Return moments and step counts by parameter name."""
+        return {
+            f"{name}|{key}": value for name, p in self.names.items() for key, value in self.adamw.state.get(p, {}).items()
+        }
+
+    def load(self, state: dict[str, Tensor], updates: int) -> None:
+        """Take over what `state` returned."""
+        self.adamw.state.clear()
+        for key, value in state.items():
+            name, _, part = key.rpartition("|")
+            self.adamw.state[self.names[name]][part] = value
+        self.updates = updates
+
+
+def build_optimizer(model: Any, config: OptimConfig, total: int, max_grad_norm: float) -> Optimizer:
+    """Put matrices and everything else into parameter groups of their own; shared weights appear once."""
+    names = {name: p for name, p in model.named_parameters() if p.requires_grad}
+    groups = [
+        {"params": [p for p in names.values() if p.ndim >= 2], "weight_decay": config.weight_decay},
+        {"params": [p for p in names.values() if p.ndim < 2], "weight_decay": 0.0},
+    ]
+    adamw = torch.optim.AdamW([g for g in groups if g["params"]], lr=config.lr, betas=config.betas, eps=config.eps)
+    return Optimizer(adamw, names, config, total, max_grad_norm)

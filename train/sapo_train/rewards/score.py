@@ -1,0 +1,147 @@
+"""Scoring: several rewards with weights, each asked about every completion."""
+
+from __future__ import annotations
+
+import asyncio
+import importlib
+import inspect
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from sapo_train.batch import Group
+from sapo_train.config import check, config
+from sapo_train.errors import ConfigError, RewardError
+from sapo_train.rewards.equivalence import equivalences
+from sapo_train.rewards.text import ANSWER_RULES, AnswerRule, extract_answer, think_answer_format
+
+RewardFunction = Callable[[Sequence[str], Sequence[str]], Any]
+
+
+@config
+class RewardConfig:
+    """What is rewarded: the weighted sum of the rewards that apply."""
+
+    weights: dict[str, float] = field(default_factory=lambda: {"equivalence": 1.0})
+    """Reward: weight. 'equivalence', 'think-answer-format', or a function 'package.module:name' of (completions, answers)
+    that returns one number (or None: not applicable) for each; it may be async."""
+    answer: tuple[AnswerRule, ...] = ANSWER_RULES
+    """Where equivalence looks for the answer, in this order."""
+
+    def __post_init__(self) -> None:
+        check(bool(self.weights), "reward.weights={} must name at least one reward.")
+        for name, weight in self.weights.items():
+            check(math.isfinite(weight), f"reward.weights.{name}={weight} must be finite.")
+            known = name in BUILT_IN or ":" in name
+            check(known, f"no reward {name!r}: it must be one of {list(BUILT_IN)} or 'package.module:name'.")
+        check(bool(self.answer), "reward.answer=[] must name at least one rule.")
+
+
+@dataclass(frozen=True)
+class Reward:
+    """The rewards of a run, functions found."""
+
+    functions: dict[str, RewardFunction]
+    weights: dict[str, float]
+
+    def score(self, groups: Sequence[Group]) -> list[Group]:
+        """Give every completion its reward.
+
+        Raises:
+            RewardError: None from all, NaN, or an exception, naming the sample.
+        """
+        where = [(group, k) for group in groups for k in range(len(group.completions))]
+        texts = [group.completions[k].text for group, k in where]
+        golds = [group.prompt.problem.answer for group, _ in where]
+        columns = {name: self._column(name, function, texts, golds) for name, function in self.functions.items()}
+        scored = iter(range(len(where)))
+        return [
+            replace(group, completions=tuple(self._sum(group, c, columns, next(scored)) for c in group.completions))
+            for group in groups
+        ]
+
+    def _column(self, name: str, function: RewardFunction, texts: list[str], golds: list[str]) -> list[float | None]:
+        try:
+            values = function(texts, golds)
+            if inspect.isawaitable(values):
+                values = asyncio.run(_await(values))
+            values = list(values)
+        except RewardError:
+            raise
+        except Exception as error:
+            culprit = _culprit(function, texts, golds)
+            raise RewardError(f"reward {name!r} raised {type(error).__name__}: {error}{culprit}.") from error
+        if len(values) != len(texts):
+            raise RewardError(f"reward {name!r} returned {len(values)} values for {len(texts)} completions; it needs one each.")
+        for value, text in zip(values, texts, strict=True):
+            if value is not None and not _is_number(value):
+                raise RewardError(f"reward {name!r} is {value!r} for {text[:200]!r}; it must be a finite number or None.")
+        return [None if value is None else float(value) for value in values]
+
+    def _sum(self, group: Group, completion: Any, columns: dict[str, list[float | None]], at: int) -> Any:
+        parts = tuple((name, value) for name, column in columns.items() if (value := column[at]) is not None)
+        if not parts:
+            raise RewardError(
+                f"no reward applies to problem {group.prompt.problem.id!r}: {list(columns)} all returned None for "
+                f"{completion.text[:200]!r}."
+            )
+        return replace(completion, parts=parts, reward=sum(self.weights[name] * value for name, value in parts))
+
+
+def build_reward(config: RewardConfig) -> Reward:
+    """Find the functions that the configuration names.
+
+    Raises:
+        ConfigError: a dotted path that leads nowhere.
+    """
+    made: dict[str, RewardFunction] = {
+        "equivalence": lambda texts, golds: answers_right(texts, golds, config.answer),
+        "think-answer-format": lambda texts, golds: [think_answer_format(text) for text in texts],
+    }
+    return Reward({name: made.get(name) or _import(name) for name in config.weights}, dict(config.weights))
+
+
+def answers_right(texts: Sequence[str], golds: Sequence[str], rules: tuple[AnswerRule, ...]) -> list[float]:
+    """Extract each answer and compare it: 1 right, 0 wrong or absent."""
+    answers = [extract_answer(text, rules) for text in texts]
+    asked = [(answer, gold) for answer, gold in zip(answers, golds, strict=True) if answer is not None]
+    verdicts = iter(equivalences(asked))
+    return [float(answer is not None and next(verdicts)) for answer in answers]
+
+
+BUILT_IN = ("equivalence", "think-answer-format")
+
+
+def _import(path: str) -> RewardFunction:
+    module, _, name = path.partition(":")
+    try:
+        function = getattr(importlib.import_module(module), name)
+    except (ImportError, AttributeError) as error:
+        raise ConfigError(f"cannot find reward {path!r}: {error}.") from None
+    if not callable(function):
+        raise ConfigError(f"reward {path!r} is {type(function).__name__}, not a function.")
+    return function
+
+
+def _culprit(function: RewardFunction, texts: list[str], golds: list[str]) -> str:
+    """Ask again one by one to name the sample; a function that fails only on the whole batch names none."""
+    for text, gold in zip(texts, golds, strict=True):
+        try:
+            value = function([text], [gold])
+            if inspect.isawaitable(value):
+                asyncio.run(_await(value))
+        except Exception:
+            return f" for completion {text[:200]!r} with answer {gold!r}"
+    return ""
+
+
+async def _await(value: Any) -> Any:
+    return await value
+
+
+def _is_number(value: Any) -> bool:
+    try:
+        return math.isfinite(value)
+    except TypeError:
+        return False

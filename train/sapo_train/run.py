@@ -1,0 +1,67 @@
+"""A run as one complete value."""
+
+from __future__ import annotations
+
+from dataclasses import field
+
+from sapo_train.advantages import AdvantageConfig
+from sapo_train.batch import UpdateConfig
+from sapo_train.certified import ObjectiveConfig
+from sapo_train.checkpoint import CheckpointConfig
+from sapo_train.config import check, config
+from sapo_train.data import DataConfig
+from sapo_train.evaluate import EvaluationConfig
+from sapo_train.models import PolicyConfig
+from sapo_train.optim import OptimConfig
+from sapo_train.rewards.score import RewardConfig
+from sapo_train.rollout import SamplingConfig
+from sapo_train.world import LaunchConfig
+
+
+@config
+class RunConfig:
+    """Everything that decides what a run does; written next to what it did."""
+
+    name: str = "run"
+    """A word for the run: names its directory."""
+    steps: int
+    """Batch steps, >= 1: each draws prompts, samples, scores, and makes epochs × minibatches updates."""
+    seed: int = 0
+    """Decides the order of problems and every sample, >= 0."""
+    allow_uncertified: bool = False
+    """Train a gate that is neither certified nor a baseline that ships."""
+    launch: LaunchConfig = field(default_factory=LaunchConfig)
+    policy: PolicyConfig = field(default_factory=PolicyConfig)
+    data: DataConfig = field(default_factory=DataConfig)
+    sampling: SamplingConfig = field(default_factory=SamplingConfig)
+    reward: RewardConfig = field(default_factory=RewardConfig)
+    advantage: AdvantageConfig = field(default_factory=AdvantageConfig)
+    objective: ObjectiveConfig = field(default_factory=ObjectiveConfig)
+    update: UpdateConfig = field(default_factory=UpdateConfig)
+    optim: OptimConfig = field(default_factory=OptimConfig)
+    evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
+    checkpoint: CheckpointConfig = field(default_factory=CheckpointConfig)
+
+    def __post_init__(self) -> None:
+        check(self.steps >= 1, f"steps={self.steps} must be at least 1.")
+        check(self.seed >= 0, f"seed={self.seed} must be at least 0.")
+        check(
+            self.update.minibatches <= self.sampling.prompts,
+            f"update.minibatches={self.update.minibatches} must be at most sampling.prompts={self.sampling.prompts}: whole "
+            "groups are dealt to minibatches.",
+        )
+        check(
+            self.optim.warmup < self.updates,
+            f"optim.warmup={self.optim.warmup} must be less than the run's updates: steps {self.steps} × epochs "
+            f"{self.update.epochs} × minibatches {self.update.minibatches} = {self.updates}.",
+        )
+
+    @property
+    def updates(self) -> int:
+        """Optimizer steps of the whole run."""
+        return self.steps * self.update.epochs * self.update.minibatches
+
+    @property
+    def inert_gate(self) -> bool:
+        """True where every ratio is 1 by configuration, so that no gate ever acts."""
+        return self.update.epochs * self.update.minibatches == 1

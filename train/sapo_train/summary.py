@@ -1,0 +1,73 @@
+"""How a run ended, in one object."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sapo_train.evaluate import accuracy, paired_difference
+from sapo_train.files import read_jsonl
+from sapo_train.progress import Progress
+
+
+def summarize(progress: Progress) -> dict[str, Any]:
+    """Held-out accuracy before and after with the paired interval, and what the gate did in each epoch."""
+    run = progress.run
+    rows = read_jsonl(progress.folder / "metrics.jsonl")
+    summary: dict[str, Any] = {
+        "name": run.name,
+        "seed": run.seed,
+        "gate": run.objective.gate,
+        "verdict": progress.certified.verdict,
+        "role": progress.certified.role,
+        "inert_gate": run.inert_gate,
+        "steps": run.steps,
+        "updates": len(rows),
+        "epochs": [_epoch(rows, epoch) for epoch in range(1, run.update.epochs + 1)],
+        "training_seconds": sum(row["seconds"] for row in read_jsonl(progress.folder / "timings.jsonl")),
+        "reward_first": rows[0]["reward_mean"],
+        "reward_last": rows[-1]["reward_mean"],
+    }
+    before, after = progress.evaluation(0), progress.evaluation(run.steps)
+    if before and after:
+        difference, interval = paired_difference(before, after)
+        summary["held_out"] = {
+            "problems": len(before),
+            "before": accuracy(before)[0],
+            "before_interval": list(accuracy(before)[1]),
+            "after": accuracy(after)[0],
+            "after_interval": list(accuracy(after)[1]),
+            "difference": difference,
+            "difference_interval": list(interval),
+            "interval": "95 %; accuracies by Wilson or, with several samples, bootstrap; the paired difference by bootstrap over problems",
+        }
+    return summary
+
+
+def say(summary: dict[str, Any]) -> list[str]:
+    """Return the summary as lines to print."""
+    lines = []
+    for epoch in summary["epochs"]:
+        lines.append(
+            f"epoch {epoch['epoch']}: EUR {epoch['effective_update_ratio']:.4f} (min {epoch['effective_update_ratio_min']:.4f}), "
+            f"Var(z) {epoch['log_ratio_var_per_sequence']:.3g}, mean over {epoch['updates']} updates"
+        )
+    if held := summary.get("held_out"):
+        low, high = held["difference_interval"]
+        lines.append(
+            f"held-out accuracy {held['before']:.1%} → {held['after']:.1%} on {held['problems']} problems: "
+            f"{held['difference']:+.1%}, paired 95 % interval [{low:+.1%}, {high:+.1%}]"
+        )
+    return lines
+
+
+def _epoch(rows: list[dict[str, Any]], epoch: int) -> dict[str, Any]:
+    mine = [row for row in rows if row["epoch"] == epoch]
+    ratios = [row["effective_update_ratio"] for row in mine if "effective_update_ratio" in row]
+    spreads = [row["log_ratio_var_per_sequence"] for row in mine if "log_ratio_var_per_sequence" in row]
+    return {
+        "epoch": epoch,
+        "updates": len(mine),
+        "effective_update_ratio": sum(ratios) / len(ratios),
+        "effective_update_ratio_min": min(ratios),
+        "log_ratio_var_per_sequence": sum(spreads) / len(spreads),
+    }
