@@ -1,0 +1,181 @@
+"""From the declared formula to torch source: substitute, simplify until it computes well, print.
+
+The formula is written in x = r - 1, which `expm1` gives without cancellation, r itself and z = log r.
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+import sympy
+from sympy import Add, Expr, Integer, Mul, Piecewise, Pow, Rational, Symbol, factor, piecewise_fold, together
+
+from sapo_gates.errors import ExportError
+from sapo_gates.functions import ELEMENTARY, r, sigmoid, z
+
+x = Symbol("x", real=True)
+"""r - 1."""
+
+_EXPORTED = {
+    name: name
+    for name in ELEMENTARY
+    if name not in ("erfi", "gamma", "LambertW", "Ei", "Abs", "sign", "Min", "Max", "Piecewise", "sqrt")
+} | {"Abs": "absolute"}
+_RELATIONS: dict[Any, str] = {
+    sympy.StrictLessThan: "<",
+    sympy.LessThan: "<=",
+    sympy.StrictGreaterThan: ">",
+    sympy.GreaterThan: ">=",
+}
+_EXACT = 2**53
+
+
+def rewritings(formula: Expr) -> Iterator[Expr]:
+    """The formula, in r alone, as equal expressions in x, r and z; the plainest first."""
+    if formula.has(Piecewise):
+        formula = piecewise_fold(formula)
+    in_x = _pieces(formula, lambda e: e.subs(r, 1 + x))
+    tidy = lambda e: factor(together(e))  # noqa: E731
+    for rewritten in (
+        lambda: in_x,
+        lambda: _pieces(in_x, tidy),
+        lambda: _pieces(formula, tidy),
+        lambda: _pieces(in_x, sympy.simplify),
+        lambda: _pieces(formula, sympy.simplify),
+    ):
+        yield _named(rewritten())
+
+
+def _pieces(expression: Expr, rewrite: Any) -> Expr:
+    """Rewrite every piece on its own."""
+    if isinstance(expression, Piecewise):
+        return Piecewise(*((rewrite(piece), condition.subs(r, 1 + x)) for piece, condition in expression.args))
+    return rewrite(expression)
+
+
+def _named(expression: Expr) -> Expr:
+    """z, r and x wherever log r, a multiple of r = 1 + x and a multiple of r - 1 stand written out."""
+    expression = expression.replace(lambda e: isinstance(e, sympy.log) and e.args[0] in (r, 1 + x), lambda e: z)
+
+    def shorter(sum_: Expr) -> Expr:
+        for symbol, sign, name in ((x, 1, r), (r, -1, x)):
+            slope = sum_.coeff(symbol)
+            if slope.is_number and slope != 0 and sum_ == slope * symbol + sign * slope:
+                return slope * name
+        return sum_
+
+    return expression.replace(lambda e: e.is_Add, shorter)
+
+
+def function_source(name: str, expression: Expr) -> str:
+    """`def name(z, x, r, k)` in the functions of `wide`, repeated parts computed once.
+
+    Raises:
+        ExportError: the formula needs a function that torch does not have.
+    """
+    parts, (result,) = sympy.cse([expression], symbols=sympy.numbered_symbols("t"), optimizations=[])
+    lines = [f"    {symbol} = {_text(part)}" for symbol, part in parts]
+    return "\n".join([f"def {name}(z, x, r, k):", *lines, f"    return {_operand(result)}", ""])
+
+
+def _constant(number: Expr) -> str:
+    """A constant as two float64."""
+    exact = Rational(sympy.N(number, 60)) if not isinstance(number, Rational) else number
+    hi = float(exact)
+    return f"k({hi!r}, {float(exact - Rational(hi))!r})"
+
+
+def _operand(expression: Expr) -> str:
+    """Where a bare Python number will not do."""
+    return _constant(expression) if expression.is_number else _text(expression)
+
+
+def _small(number: Expr) -> bool:
+    return isinstance(number, Integer) and abs(number) < _EXACT
+
+
+def _text(expression: Any, binding: int = 0) -> str:
+    """The expression as Python; in brackets if something that binds as tightly as `binding` stands around it."""
+    text, mine = _spelled(expression)
+    return f"({text})" if mine < binding else text
+
+
+_SUM, _PRODUCT, _POWER, _ATOM = 1, 2, 3, 4
+
+
+def _spelled(e: Any) -> tuple[str, int]:
+    if isinstance(e, Symbol):
+        return e.name, _ATOM
+    if e.is_number:
+        return (str(e), _ATOM if e >= 0 else _SUM) if _small(e) else (_constant(e), _ATOM)
+    if isinstance(e, Add):
+        terms = [_text(term, _SUM) for term in e.as_ordered_terms()]
+        return " + ".join(terms).replace("+ -", "- "), _SUM
+    if isinstance(e, Mul):
+        return _product(e)
+    if isinstance(e, Pow):
+        return _power(e)
+    if isinstance(e, Piecewise):
+        return _piecewise(e), _ATOM
+    if isinstance(e, sympy.log) and isinstance(e.args[0], Add) and Integer(1) in e.args[0].args:
+        return f"log1p({_text(e.args[0] - 1)})", _ATOM
+    name = "sigmoid" if e.func is sigmoid else _EXPORTED.get(e.func.__name__)
+    if name is None:
+        raise ExportError(
+            f"no torch function for {e.func.__name__}: a gate with it can be certified and not exported; "
+            f"write it with {', '.join(_EXPORTED)}."
+        )
+    return f"{name}({', '.join(_operand(a) if len(e.args) > 1 else _text(a) for a in e.args)})", _ATOM
+
+
+def _product(e: Mul) -> tuple[str, int]:
+    above: list[Expr] = []
+    below: list[Expr] = []
+    sign = ""
+    if e.args[0].is_Rational and e.args[0] < 0:
+        sign, e = "-", -e
+    for part in Mul.make_args(e):
+        if isinstance(part, Rational) and _small(Integer(part.p)) and _small(Integer(part.q)):
+            above += [Integer(part.p)] if part.p != 1 else []
+            below += [Integer(part.q)] if part.q != 1 else []
+        elif isinstance(part, Pow) and part.exp.is_Rational and part.exp < 0 and not part.is_number:
+            below.append(1 / part)
+        else:
+            above.append(part)  # type: ignore[arg-type]
+    numerator = "*".join(_text(part, _PRODUCT) for part in above) or "1"
+    if not below:
+        return sign + numerator, _PRODUCT if not sign else _SUM
+    denominator = "*".join(_text(part, _PRODUCT) for part in below)
+    bracket = len(below) > 1
+    denominator = f"({denominator})" if bracket else _text(below[0], _POWER)
+    return f"{sign}{numerator}/{denominator}", _PRODUCT if not sign else _SUM
+
+
+def _power(e: Pow) -> tuple[str, int]:
+    base, exponent = e.args
+    if exponent.is_Rational and exponent < 0:
+        return f"1/{_text(Pow(base, -exponent), _POWER)}", _PRODUCT
+    if exponent == Rational(1, 2):
+        return f"sqrt({_text(base)})", _ATOM
+    if _small(exponent):
+        return f"{_text(base, _ATOM)}**{exponent}", _POWER
+    if exponent.is_Rational and exponent.q == 2:
+        return f"sqrt({_text(base)})**{exponent.p}", _POWER
+    return f"power({_operand(base)}, {_operand(exponent)})", _ATOM
+
+
+def _piecewise(e: Piecewise) -> str:
+    *pieces, (last, _) = e.args
+    text = _operand(last)
+    for piece, condition in reversed(pieces):
+        text = f"where({_condition(condition)}, {_operand(piece)}, {text})"
+    return text
+
+
+def _condition(condition: Any) -> str:
+    if isinstance(condition, sympy.And | sympy.Or):
+        join = " & " if isinstance(condition, sympy.And) else " | "
+        return join.join(f"({_condition(part)})" for part in condition.args)
+    left, right = (_named(side) for side in (condition.lhs, condition.rhs))
+    if left.is_number:
+        return f"{_text(right, _SUM)} {_RELATIONS[condition.reversed.func]} {_text(left, _SUM)}"
+    return f"{_text(left, _SUM)} {_RELATIONS[condition.func]} {_text(right, _SUM)}"

@@ -1,0 +1,194 @@
+"""A gate as a torch function of the log-ratio z = log r. Imports torch and `wide`, and nothing of the mathematics.
+
+The gradient is the printed score weight, never autograd's way through exp: for f(r) A the chain rule through exp forms
+0 * inf from z = 89 on in float32, in which every smooth gate is harmless.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from sapo_gates.errors import ExportError
+from sapo_gates.torch.wide import Number, Pair, Wide, expm1_reduced
+
+Quantity = Literal["value", "weight", "score", "slope"]
+Formula = Callable[[Number, Number, Number, Callable[[float, float], Number]], Number]
+
+
+def plain(formula: Formula, z: Tensor, limit: float) -> Tensor:
+    """The formula in float64; beyond +-limit r and r - 1 stay what they are there."""
+    inside = torch.clamp(z, -limit, limit)
+    constant = lambda hi, lo: torch.full((), hi, dtype=torch.float64, device=z.device)  # noqa: E731
+    return formula(torch.clamp(z, -1e60, 1e60), torch.expm1(inside), torch.exp(inside), constant)
+
+
+def wide(formula: Formula, z: Tensor) -> Tensor:
+    """The formula in Wide numbers, right for every float64, infinities included."""
+    zero = torch.zeros_like(z)
+    inside = torch.clamp(z, -1e280, 1e280)
+    e, k = expm1_reduced(Pair(-inside.abs(), zero))  # r - 1 = (1 - e^-z) e^z for z > 0
+    grown = torch.where(z > 0, -1.0, 1.0)
+    power = torch.exp2(torch.clamp(k, -1022, 0))
+    m = e.times(power) + Pair(power - 1, zero)
+    constant = lambda hi, lo: Wide(Pair(zero + hi, zero + lo), Pair(zero, zero))  # noqa: E731
+    result = (
+        formula(
+            Wide(Pair(inside, zero), Pair(zero, zero)),
+            Wide(m.times(grown), Pair(torch.clamp(inside, min=0), zero)),
+            Wide(Pair(torch.ones_like(z), zero), Pair(inside, zero)),
+            constant,
+        )
+        .real()
+        .hi
+    )
+    return torch.where(torch.isinf(z) & (result.abs() > 1e250), torch.sign(result) * torch.inf, result)
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class TorchGate:
+    """A gate with its temperatures fixed, elementwise on log-ratios in nats.
+
+    Float32, bfloat16 and float16 are computed in float64 and rounded once; float64 in about 100 bits. The advantage
+    chooses the branch: A > 0 the positive one, everything else, A = 0 included, the negative one. Advantages and masks
+    broadcast to the shape of log_ratio; one of shape [B] beside [B, ...] means one number per row.
+    """
+
+    name: str
+    digest: str
+    certified: bool
+    positive: Mapping[str, str]
+    negative: Mapping[str, str]
+    formulas: Mapping[tuple[str, str], Formula] = field(repr=False)
+    plain_limit: Mapping[str, float | None] = field(repr=False)
+    declaration: Any = field(default=None, repr=False)
+
+    def __call__(self, log_ratio: Tensor, advantage: Tensor, mask: Tensor | None = None) -> Tensor:
+        """f(r) A per token, with gradient phi(r) A; exactly 0 with gradient 0 where A = 0 or mask = 0, NaN or not.
+
+        Args:
+            log_ratio: z, any floating dtype; the result has its shape and dtype.
+            advantage: A, no gradient flows into it.
+            mask: counts where it is not 0.
+
+        Raises:
+            ValueError: advantage or mask does not broadcast to log_ratio.
+        """
+        advantage = per_token(advantage, log_ratio, "advantage").to(torch.float64)
+        factor = advantage
+        if mask is not None:
+            factor = torch.where(per_token(mask, log_ratio, "mask") != 0, advantage, 0.0)
+        return _Value.apply(self, log_ratio, advantage > 0, factor)
+
+    def value(self, log_ratio: Tensor, advantage: Tensor) -> Tensor:
+        """f(r) of the branch for that sign of A, with gradient phi(r).
+
+        Raises:
+            ExportError: f has no closed form (the gate is declared by weight or score weight).
+        """
+        if not self.has_value:
+            raise ExportError(
+                f"gate {self.name!r} has no value: its declared weight has no integral in closed form; "
+                f"use weight, score_weight or the gradient of the gate itself."
+            )
+        sign = per_token(advantage, log_ratio, "advantage") > 0
+        return _Value.apply(self, log_ratio, sign, torch.ones_like(sign, dtype=torch.float64))
+
+    def weight(self, log_ratio: Tensor, advantage: Tensor) -> Tensor:
+        """w(r) = df/dr, without gradient."""
+        sign = per_token(advantage, log_ratio, "advantage") > 0
+        return self.evaluate("weight", log_ratio.detach(), sign).to(log_ratio.dtype)
+
+    def score_weight(self, log_ratio: Tensor, advantage: Tensor) -> Tensor:
+        """phi(r) = r w(r) = df/dz, with its derivative where the gate has one."""
+        sign = per_token(advantage, log_ratio, "advantage") > 0
+        ones = torch.ones_like(sign, dtype=torch.float64)
+        return _Gradient.apply(self, torch.ones_like(log_ratio), log_ratio, sign, ones)
+
+    @property
+    def has_value(self) -> bool:
+        """Whether f has a closed form; if not, calling the gate gives phi * z * A, with the right gradient phi * A."""
+        return ("positive", "value") in self.formulas and ("negative", "value") in self.formulas
+
+    def evaluate(self, quantity: Quantity, log_ratio: Tensor, sign: Tensor) -> Tensor:
+        """One quantity in float64, unrounded, for log-ratios of any dtype."""
+        positive, negative = (self.formulas[side, quantity] for side in ("positive", "negative"))
+        result = self.branch(positive, "positive", quantity, log_ratio)
+        if positive is not negative:
+            result = torch.where(sign, result, self.branch(negative, "negative", quantity, log_ratio))
+        return torch.where(torch.isnan(log_ratio), torch.nan, result)
+
+    def branch(self, formula: Formula, side: str, quantity: Quantity, log_ratio: Tensor) -> Tensor:
+        """In float64 where that was found to be enough for the dtype, else in Wide numbers."""
+        limit = self.plain_limit[side, quantity]
+        z = log_ratio.to(torch.float64)
+        return wide(formula, z) if limit is None or log_ratio.dtype == torch.float64 else plain(formula, z, limit)
+
+
+def per_token(tensor: Tensor, log_ratio: Tensor, name: str) -> Tensor:
+    """`tensor` so that it broadcasts to log_ratio: [B] beside [B, ...] becomes [B, 1, ...]."""
+    shape = tuple(tensor.shape)
+    if len(shape) == 1 and log_ratio.dim() > 1 and shape[0] == log_ratio.shape[0]:
+        return tensor.detach().reshape(shape + (1,) * (log_ratio.dim() - 1))
+    fits = len(shape) <= log_ratio.dim() and all(
+        mine in (1, theirs) for mine, theirs in zip(reversed(shape), reversed(log_ratio.shape), strict=False)
+    )
+    if not fits or (len(shape) == 1 and log_ratio.dim() > 1 and shape[0] > 1):
+        raise ValueError(
+            f"{name} of shape {list(shape)} beside log_ratio of shape {list(log_ratio.shape)}: it must have that shape, "
+            f"or [{log_ratio.shape[0] if log_ratio.dim() else 1}] for one number per row; reshape it."
+        )
+    return tensor.detach()
+
+
+def _times(factor: Tensor, quantity: Tensor) -> Tensor:
+    return torch.where(factor == 0, 0.0, factor * quantity)
+
+
+class _Value(torch.autograd.Function):
+    """f(r) * factor."""
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(gate: TorchGate, log_ratio: Tensor, sign: Tensor, factor: Tensor) -> Tensor:
+        if gate.has_value:
+            f = gate.evaluate("value", log_ratio, sign)
+        else:  # as methods that stop the gradient do: phi * z, whose gradient is meant to be phi
+            f = _times(gate.evaluate("score", log_ratio, sign), log_ratio.to(torch.float64))
+        return _times(factor, f).to(log_ratio.dtype)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+        ctx.gate, *tensors = inputs
+        ctx.save_for_backward(*tensors)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[None, Tensor, None, None]:
+        return None, _Gradient.apply(ctx.gate, grad, *ctx.saved_tensors), None, None
+
+
+class _Gradient(torch.autograd.Function):
+    """grad * phi(r) * factor."""
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(gate: TorchGate, grad: Tensor, log_ratio: Tensor, sign: Tensor, factor: Tensor) -> Tensor:
+        phi = gate.evaluate("score", log_ratio, sign)
+        return _times(factor, phi * grad.to(torch.float64)).to(log_ratio.dtype)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+        ctx.gate, *tensors = inputs
+        ctx.save_for_backward(*tensors)
+
+    @staticmethod
+    def backward(ctx: Any, again: Tensor) -> tuple[None, Tensor, Tensor, None, None]:
+        grad, log_ratio, sign, factor = ctx.saved_tensors
+        by_grad = _Gradient.apply(ctx.gate, again, log_ratio, sign, factor)
+        slope = ctx.gate.evaluate("slope", log_ratio, sign)
+        by_z = _times(factor, slope * again.to(torch.float64) * grad.to(torch.float64))
+        return None, by_grad, by_z.to(log_ratio.dtype), None, None

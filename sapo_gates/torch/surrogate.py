@@ -1,0 +1,184 @@
+"""A certificate and temperatures in, a torch function out: generated, measured, loaded."""
+
+import linecache
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import sympy
+import torch
+from sympy import Expr, Piecewise
+
+from sapo_gates.derive import derivative, formula
+from sapo_gates.errors import NotCertified
+from sapo_gates.functions import r
+from sapo_gates.gate import Gate, Number
+from sapo_gates.torch import runtime, wide
+from sapo_gates.torch.generate import function_source, rewritings, x
+from sapo_gates.torch.reference import ball_function, two_floats, value_at
+from sapo_gates.torch.runtime import Formula, Quantity, TorchGate
+from sapo_gates.verdict import SIGNS, Sign
+
+if TYPE_CHECKING:
+    from sapo_gates.certificate import Certificate
+
+QUANTITIES: tuple[Quantity, ...] = ("value", "weight", "score", "slope")
+_PROBES = [sign * size for size in (1e-30, 1e-9, 1e-4, 0.01, 0.07, 0.2, 0.31, 0.7, 1.3, 3, 6, 11, 17, 40, 90, 300, 700, 1e4)
+           for sign in (1, -1)]  # fmt: skip
+_GOOD = 1e-14  # relative: 4 ulp of float64 are 9e-16, a cancellation costs far more
+_PLAIN_LIMITS = (350.0, 110.0)  # r^2 stays finite; every float32 beyond is 0 or infinite in r
+
+
+def surrogate(
+    certificate: "Certificate",
+    *,
+    positive: Mapping[str, Number] | None = None,
+    negative: Mapping[str, Number] | None = None,
+    allow_uncertified: bool = False,
+) -> TorchGate:
+    """The certified gate as a torch function of the log-ratio, at the trained parameter values or those given.
+
+    Raises:
+        NotCertified: a requirement is refuted or undecided, unless allow_uncertified; the result then says so.
+        ParameterValueError: a value outside the domain the gate is certified for.
+        UnknownParameter: the gate has no parameter of that name.
+        ExportError: the formula needs a function that torch does not have.
+    """
+    source = gate_source(certificate, positive=positive, negative=negative, allow_uncertified=allow_uncertified)
+    filename = f"<gate {certificate.gate.name} {hash(source):x}>"
+    linecache.cache[filename] = (len(source), None, source.splitlines(keepends=True), filename)
+    namespace = {**vars(wide), **vars(runtime)}
+    exec(compile(source, filename, "exec"), namespace)  # printed by `generate` from an expression, never a user's text
+    return replace(namespace["gate"], declaration=certificate.gate)
+
+
+def gate_source(
+    certificate: "Certificate",
+    *,
+    positive: Mapping[str, Number] | None = None,
+    negative: Mapping[str, Number] | None = None,
+    allow_uncertified: bool = False,
+) -> str:
+    """The same as Python source that needs the names of `wide` and `runtime`."""
+    certified = certificate.verdict == "certified"
+    if not (certified or allow_uncertified):
+        raise NotCertified(_refusal(certificate))
+    gate = certificate.gate
+    numbers = {"positive": parameter_values(gate, "positive", positive),
+               "negative": parameter_values(gate, "negative", negative)}  # fmt: skip
+    functions: dict[Expr, tuple[str, float | None]] = {}
+    sources, formulas, limits = [], [], []
+    for sign in SIGNS:
+        for quantity in QUANTITIES:
+            expression = bound_formula(gate, sign, quantity, numbers[sign])
+            if expression is None:
+                continue
+            if expression not in functions:
+                name = f"{sign}_{quantity}"
+                source, limit = best_source(name, expression)
+                functions[expression] = name, limit
+                sources.append(source)
+            name, limit = functions[expression]
+            formulas.append(f"        ({sign!r}, {quantity!r}): {name},\n")
+            limits.append(f"        ({sign!r}, {quantity!r}): {limit},\n")
+    shown = {sign: {name: str(value) for name, value in numbers[sign].items()} for sign in SIGNS}
+    return "\n\n".join(sources) + (
+        f"\n\ngate = TorchGate(\n    name={gate.name!r},\n    digest={certificate.digest!r},\n    certified={certified},\n"
+        f"    positive={shown['positive']!r},\n    negative={shown['negative']!r},\n"
+        f"    formulas={{\n{''.join(formulas)}    }},\n    plain_limit={{\n{''.join(limits)}    }},\n)\n"
+    )
+
+
+def _refusal(certificate: "Certificate") -> str:
+    failed = [q for verdict in ("refuted", "undecided") for q in certificate.requirements if q.verdict == verdict]
+    what = f"the certificate's verdict is {certificate.verdict}"
+    if failed:
+        witness = failed[0].witness
+        where = f" at r = {', '.join(witness.r)} ({witness.why})" if witness else ""
+        what = f"{failed[0].id} is {failed[0].verdict}{where}"
+    return (
+        f"cannot export gate {certificate.gate.name!r}: {what}. Pass allow_uncertified=True to get a function that is "
+        f"marked as such."
+    )
+
+
+def parameter_values(gate: Gate, sign: Sign, given: Mapping[str, Number] | None) -> dict[str, sympy.Rational]:
+    """The trained values, with those given in their place, each inside its domain."""
+    return {p.name: p.value_for(sign) for p in gate.parameters} | gate.checked(given or {})
+
+
+def bound_formula(gate: Gate, sign: Sign, quantity: Quantity, numbers: Mapping[str, sympy.Rational]) -> Expr | None:
+    """A formula in r alone; the slope is d phi/dz = r phi'(r)."""
+    expression = formula(gate, sign, "score" if quantity == "slope" else quantity)
+    if expression is None:
+        return None
+    expression = expression.xreplace({gate.parameter(name): value for name, value in numbers.items()})
+    return r * derivative(expression, r) if quantity == "slope" else expression
+
+
+def best_source(name: str, expression: Expr) -> tuple[str, float | None]:
+    """The first rewriting that computes well, and up to which |z| plain float64 serves low precision (None: nowhere)."""
+    exact = _references(expression)
+    measured = []
+    for rewritten in _with_limit_on_policy(name, expression):
+        source = function_source(name, rewritten)
+        function = load(name, source)
+        measured.append((_error(function, exact), source, function))
+        if measured[-1][0] < _GOOD:
+            break
+    _, source, function = min(measured, key=lambda entry: entry[0])
+    return source, _plain_limit(function)
+
+
+def load(name: str, source: str) -> Formula:
+    """One generated function, alone."""
+    namespace = dict(vars(wide))
+    exec(source, namespace)
+    return namespace[name]
+
+
+def _with_limit_on_policy(name: str, expression: Expr) -> Iterator[Expr]:
+    """The rewritings; one that is undefined at r = 1, such as sin(x)/x, with its limit there."""
+    for rewritten in rewritings(expression):
+        at_one = runtime.wide(load(name, function_source(name, rewritten)), torch.zeros(1, dtype=torch.float64))
+        if torch.isnan(at_one).any():
+            limit = sympy.limit(expression, r, 1)
+            if limit.is_finite:
+                yield Piecewise((limit, sympy.Abs(x) <= 0), (rewritten, True))
+                continue
+        yield rewritten
+
+
+def _references(expression: Expr) -> list[tuple[float, float]]:
+    """(z, true value) at the probes, where the true value is a float64 that is neither tiny nor infinite."""
+    ball = ball_function(expression)
+    known = [(z, two_floats(value_at(ball, z))[0]) for z in _PROBES]
+    return [(z, value) for z, value in known if 1e-290 < abs(value) < 1e300]
+
+
+def _error(function: Formula, exact: list[tuple[float, float]]) -> float:
+    """The worst relative error in Wide numbers."""
+    if not exact:
+        return 0.0
+    z, true = torch.tensor(exact, dtype=torch.float64).unbind(1)
+    error = ((runtime.wide(function, z) - true) / true).abs()
+    return torch.nan_to_num(error, nan=torch.inf).max().item()
+
+
+def _plain_limit(function: Formula) -> float | None:
+    """The first limit with which plain float64 gives Wide's result at float32 inputs over the whole line."""
+    sizes = [
+        torch.linspace(0, 20, 1000),
+        torch.linspace(20, 120, 200),
+        torch.logspace(-44, 38, 400),
+        torch.tensor([torch.inf]),
+    ]
+    z = torch.cat([sign * part for part in sizes for sign in (1, -1)]).to(torch.float64)
+    true = runtime.wide(function, z)
+    for limit in _PLAIN_LIMITS:
+        quick = runtime.plain(function, z, limit)
+        same = (quick - true).abs() <= 2**-28 * true.abs() + 1e-48  # float32 counts in steps of 1.4e-45
+        same |= (quick.float() == true.float()) | (torch.isnan(quick) & torch.isnan(true))
+        if same.all():
+            return limit
+    return None
