@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from fractions import Fraction
+from typing import Any
 
 import sympy
 from sympy import Expr, Piecewise, Rational
@@ -9,7 +10,7 @@ from sympy import Expr, Piecewise, Rational
 from sapo_gates.derive import formula
 from sapo_gates.errors import CalibrationError
 from sapo_gates.functions import r
-from sapo_gates.gate import Gate, Number, exact
+from sapo_gates.gate import Gate, Number, Parameter, exact
 from sapo_gates.prove.enclose import compiled
 from sapo_gates.prove.interval import Interval, working_precision
 from sapo_gates.verdict import Sign
@@ -36,16 +37,16 @@ def half_width_temperature(gate: Gate, sign: Sign, half_width: Number) -> tuple[
     weight, tau, h = formula(gate, sign, "weight"), _temperature(gate), _positive(half_width)
     assert weight is not None  # only a value can lack a closed form
     others = {p: p.value_for(sign) for p in gate.parameters if p != tau}
-    above_half = (weight - Rational(1, 2)).xreplace(others)
+    above_half: Any = (weight - Rational(1, 2)).xreplace(others)
 
     def side(temperature: Fraction) -> int:
         """+1: w > 1/2 there, -1: w < 1/2, 0: cannot be told."""
-        at = {tau: Rational(temperature.numerator, temperature.denominator), r: 1 + h}
+        at = {tau: exact(temperature), r: 1 + h}
         found = compiled(_piece_at(above_half, at))({symbol: _point(value) for symbol, value in at.items()})
         return 1 if found.is_positive else -1 if found.is_negative else 0
 
     with working_precision():
-        bracket = _first_crossing([t for t in _ladder() if Rational(t.numerator, t.denominator) in tau.domain], side)
+        bracket = _first_crossing([rung for rung in _ladder() if exact(rung) in tau.domain], side)
         if bracket is None:
             raise CalibrationError(
                 f"half_width={half_width} is reached by gate {gate.name!r} at no tau in {tau.domain} between 1/{REACH} "
@@ -54,7 +55,7 @@ def half_width_temperature(gate: Gate, sign: Sign, half_width: Number) -> tuple[
         return _bisect(*bracket, side)
 
 
-def _temperature(gate: Gate) -> sympy.Symbol:
+def _temperature(gate: Gate) -> Parameter:
     for parameter in gate.parameters:
         if parameter.name == "tau":
             return parameter
@@ -73,10 +74,10 @@ def _positive(half_width: Number) -> Rational:
     return h
 
 
-def _piece_at(expression: Expr, at: dict[sympy.Symbol, Rational]) -> Expr:
+def _piece_at(expression: Expr, at: dict[Any, Rational]) -> Any:
     """The expression with every Piecewise replaced by its piece at that point."""
 
-    def chosen(*pieces: tuple[Expr, object]) -> Expr:
+    def chosen(*pieces: Any) -> Expr:
         return next(piece for piece, holds in pieces if sympy.sympify(holds).subs(at) == sympy.true)
 
     return expression.replace(Piecewise, chosen)

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Literal
+from typing import Any, Literal
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -34,7 +34,7 @@ X_SAYS: dict[Axis, str] = {
     "log-ratio": r"log-ratio  $\log r$",
 }
 BRANCH: dict[Signs, str] = {"positive": "$A > 0$", "negative": r"$A \leq 0$", "both": "both signs of $A$"}
-POINTS = 1201
+POINTS = 601
 
 
 def at_equal_temperature(gates: Sequence[Gate], tau: Number) -> list[Gate]:
@@ -173,6 +173,7 @@ def curve_grid(
     with house_style():
         rows, columns = len(panels), len(panels[0])
         size = (PAGE if columns > 1 else COLUMN, 0.75 + (1.75 if columns < 3 else 1.6) * rows)
+        grid: Any
         figure, grid = plt.subplots(rows, columns, figsize=size, squeeze=False)
         for i, j in np.ndindex(rows, columns):
             quantity, axis, sign = panels[i][j]
@@ -187,7 +188,7 @@ def curve_grid(
     return list(grid.flat)
 
 
-def _legend(figure: Figure, grid: np.ndarray, title: str) -> None:
+def _legend(figure: Figure, grid: Any, title: str) -> None:
     handles: dict[str, Line2D] = {}
     for ax in grid.flat:
         handles |= {str(line.get_label()): line for line in ax.get_lines() if not str(line.get_label()).startswith("_")}

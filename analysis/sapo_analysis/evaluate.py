@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from sapo_analysis.errors import FigureError
 from sapo_gates import Gate
-from sapo_gates.derive import formula
+from sapo_gates.derive import declared_formula
 from sapo_gates.functions import r
 from sapo_gates.gate import Kind
 from sapo_gates.verdict import Sign
@@ -38,10 +38,11 @@ def evaluate(gate: Gate, sign: Sign, quantity: Kind, ratio: Array) -> Array:
 
 @cache
 def _function(kind: Kind, bound: sympy.Expr, quantity: Kind) -> Callable[[Array], Array]:
-    expression = formula(Gate(name="drawn", **{kind: bound}), "positive", quantity)
-    if expression is None:
+    if quantity == "value" and kind != "value":  # sympy may look for a closed form for minutes
         weight = _function(kind, bound, "weight")
         return lambda ratio: _integral_from_one(weight, ratio)
+    expression = declared_formula(kind, bound, quantity)
+    assert expression is not None  # only that value can lack a closed form
     numbers = _numeric(expression)
     if quantity == "value":
         return lambda ratio: 1 + numbers(ratio) - numbers(np.ones(1))
@@ -49,42 +50,24 @@ def _function(kind: Kind, bound: sympy.Expr, quantity: Kind) -> Callable[[Array]
 
 
 def _numeric(expression: sympy.Expr) -> Callable[[Array], Array]:
-    """The expression in numpy; in mpmath where numpy lacks a function or overflows on the way (inf/inf, 0*inf)."""
-    fast = sympy.lambdify(r, expression, [NUMPY, "numpy"])
-    slow = sympy.lambdify(r, expression, [{"sigmoid": lambda x: 1 / (1 + mpmath.exp(-x))}, "mpmath"])
+    """The expression in mpmath, NaN where it has no real number.
+
+    40 digits, because a derivative as sympy writes it cancels in the tails (softsign: u^2 digits) and its exponentials
+    leave float64's range; a few hundred points take no time.
+    """
+    precise = sympy.lambdify(r, expression, [{"sigmoid": lambda x: 1 / (1 + mpmath.exp(-x))}, "mpmath"])
+
+    def number(ratio: float) -> float:
+        try:
+            return float(precise(mpmath.mpf(ratio)))
+        except (ArithmeticError, ValueError, TypeError):  # a pole; outside a function's domain; complex
+            return math.nan
 
     def numbers(ratio: Array) -> Array:
-        result = np.full(ratio.shape, np.nan)
-        if not expression.has(*ONLY_IN_MPMATH):
-            with np.errstate(all="ignore"):
-                result[:] = fast(ratio)
-        for index in np.flatnonzero(~np.isfinite(result)):
-            with mpmath.workdps(50):
-                result[index] = float(slow(mpmath.mpf(ratio[index])))
-        return result
+        with mpmath.workdps(40):
+            return np.array([number(float(x)) for x in ratio])
 
     return numbers
-
-
-def _sigmoid(x: Array) -> Array:
-    return (1 + np.tanh(x / 2)) / 2
-
-
-def _sech(x: Array) -> Array:
-    return 2 * np.exp(-np.abs(x)) / (1 + np.exp(-2 * np.abs(x)))  # 1/cosh overflows where this is merely 0
-
-
-NUMPY = {"sigmoid": _sigmoid, "sech": _sech, "erf": np.vectorize(math.erf, otypes=[float])}
-ONLY_IN_MPMATH = (
-    sympy.erfc,
-    sympy.erfi,
-    sympy.gamma,
-    sympy.loggamma,
-    sympy.lowergamma,
-    sympy.uppergamma,
-    sympy.LambertW,
-    sympy.Ei,
-)
 
 
 def _integral_from_one(weight: Callable[[Array], Array], ratio: Array) -> Array:
