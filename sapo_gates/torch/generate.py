@@ -29,10 +29,9 @@ _RELATIONS: dict[Any, str] = {
 _EXACT = 2**53
 
 
-def rewritings(formula: Expr) -> Iterator[Expr]:
+def rewritings(declared: Expr) -> Iterator[Expr]:
     """The formula, in r alone, as equal expressions in x, r and z; the plainest first."""
-    if formula.has(Piecewise):
-        formula = piecewise_fold(formula)
+    formula: Any = piecewise_fold(declared) if declared.has(Piecewise) else declared
     in_x = _pieces(formula, lambda e: e.subs(r, 1 + x))
     tidy = lambda e: factor(together(e))  # noqa: E731
     for rewritten in (
@@ -45,18 +44,18 @@ def rewritings(formula: Expr) -> Iterator[Expr]:
         yield _named(rewritten())
 
 
-def _pieces(expression: Expr, rewrite: Any) -> Expr:
+def _pieces(expression: Any, rewrite: Any) -> Expr:
     """Rewrite every piece on its own."""
     if isinstance(expression, Piecewise):
         return Piecewise(*((rewrite(piece), condition.subs(r, 1 + x)) for piece, condition in expression.args))
     return rewrite(expression)
 
 
-def _named(expression: Expr) -> Expr:
+def _named(expression: Any) -> Any:
     """z, r and x wherever log r, a multiple of r = 1 + x and a multiple of r - 1 stand written out."""
     expression = expression.replace(lambda e: isinstance(e, sympy.log) and e.args[0] in (r, 1 + x), lambda e: z)
 
-    def shorter(sum_: Expr) -> Expr:
+    def shorter(sum_: Any) -> Any:
         for symbol, sign, name in ((x, 1, r), (r, -1, x)):
             slope = sum_.coeff(symbol)
             if slope.is_number and slope != 0 and sum_ == slope * symbol + sign * slope:
@@ -66,30 +65,30 @@ def _named(expression: Expr) -> Expr:
     return expression.replace(lambda e: e.is_Add, shorter)
 
 
-def function_source(name: str, expression: Expr) -> str:
+def function_source(name: str, expression: Any) -> str:
     """`def name(z, x, r, k)` in the functions of `wide`, repeated parts computed once.
 
     Raises:
         ExportError: the formula needs a function that torch does not have.
     """
-    parts, (result,) = sympy.cse([expression], symbols=sympy.numbered_symbols("t"), optimizations=[])
+    parts, results = sympy.cse([expression], symbols=sympy.numbered_symbols("t"), optimizations=[])
     lines = [f"    {symbol} = {_text(part)}" for symbol, part in parts]
-    return "\n".join([f"def {name}(z, x, r, k):", *lines, f"    return {_operand(result)}", ""])
+    return "\n".join([f"def {name}(z, x, r, k):", *lines, f"    return {_operand(results[0])}", ""])
 
 
-def _constant(number: Expr) -> str:
+def _constant(number: Any) -> str:
     """A constant as two float64."""
     exact = Rational(sympy.N(number, 60)) if not isinstance(number, Rational) else number
     hi = float(exact)
     return f"k({hi!r}, {float(exact - Rational(hi))!r})"
 
 
-def _operand(expression: Expr) -> str:
+def _operand(expression: Any) -> str:
     """Where a bare Python number will not do."""
     return _constant(expression) if expression.is_number else _text(expression)
 
 
-def _small(number: Expr) -> bool:
+def _small(number: Any) -> bool:
     return isinstance(number, Integer) and abs(number) < _EXACT
 
 
@@ -127,9 +126,9 @@ def _spelled(e: Any) -> tuple[str, int]:
     return f"{name}({', '.join(_operand(a) if len(e.args) > 1 else _text(a) for a in e.args)})", _ATOM
 
 
-def _product(e: Mul) -> tuple[str, int]:
-    above: list[Expr] = []
-    below: list[Expr] = []
+def _product(e: Any) -> tuple[str, int]:
+    above: list[Any] = []
+    below: list[Any] = []
     sign = ""
     if e.args[0].is_Rational and e.args[0] < 0:
         sign, e = "-", -e
@@ -140,7 +139,7 @@ def _product(e: Mul) -> tuple[str, int]:
         elif isinstance(part, Pow) and part.exp.is_Rational and part.exp < 0 and not part.is_number:
             below.append(1 / part)
         else:
-            above.append(part)  # type: ignore[arg-type]
+            above.append(part)
     numerator = "*".join(_text(part, _PRODUCT) for part in above) or "1"
     if not below:
         return sign + numerator, _PRODUCT if not sign else _SUM
@@ -150,7 +149,7 @@ def _product(e: Mul) -> tuple[str, int]:
     return f"{sign}{numerator}/{denominator}", _PRODUCT if not sign else _SUM
 
 
-def _power(e: Pow) -> tuple[str, int]:
+def _power(e: Any) -> tuple[str, int]:
     base, exponent = e.args
     if exponent.is_Rational and exponent < 0:
         return f"1/{_text(Pow(base, -exponent), _POWER)}", _PRODUCT
@@ -163,7 +162,7 @@ def _power(e: Pow) -> tuple[str, int]:
     return f"power({_operand(base)}, {_operand(exponent)})", _ATOM
 
 
-def _piecewise(e: Piecewise) -> str:
+def _piecewise(e: Any) -> str:
     *pieces, (last, _) = e.args
     text = _operand(last)
     for piece, condition in reversed(pieces):

@@ -20,43 +20,23 @@ class Undecided(ArithmeticError):
     """A comparison of two balls that overlap: more bits are needed."""
 
 
-_FUNCTIONS: dict[Any, Callable[..., arb]] = {
+_FUNCTIONS: dict[Any, Callable[..., Any]] = {
     sympy.exp: lambda a: a.exp(),
     sigmoid: lambda a: 1 / (1 + (-a).exp()),
+    sympy.sech: lambda a: 2 * (-abs(a)).exp() / (1 + (-2 * abs(a)).exp()),  # Arb's own is undecided for huge a
     sympy.loggamma: lambda a: a.lgamma(),
     sympy.gamma: lambda a: a.gamma(),
     sympy.LambertW: lambda a: a.lambertw(),
     sympy.lowergamma: lambda a, u: u.gamma_lower(a),
     sympy.uppergamma: lambda a, u: u.gamma_upper(a),
-    sympy.Abs: abs,
+    sympy.Ei: lambda a: a.ei(),
+    sympy.Abs: lambda a: abs(a),
     sympy.polygamma: lambda n, a: a.digamma() if n == 0 else arb.nan(),
-} | {
-    getattr(sympy, name): operator.methodcaller(name.lower())
-    for name in [
-        "tanh",
-        "sech",
-        "sinh",
-        "cosh",
-        "coth",
-        "csch",
-        "sin",
-        "cos",
-        "tan",
-        "sec",
-        "csc",
-        "cot",
-        "asin",
-        "acos",
-        "atan",
-        "asinh",
-        "acosh",
-        "atanh",
-        "erf",
-        "erfc",
-        "erfi",
-        "Ei",
-    ]
 }
+_FUNCTIONS |= {getattr(sympy, name): operator.methodcaller(name) for name in (
+    "tanh", "sinh", "cosh", "coth", "csch", "sin", "cos", "tan", "sec", "csc", "cot",
+    "asin", "acos", "atan", "asinh", "acosh", "atanh", "erf", "erfc", "erfi",
+)}  # fmt: skip
 _RELATIONS: dict[Any, Callable[[arb], bool]] = {
     sympy.StrictLessThan: lambda d: d < 0,
     sympy.LessThan: lambda d: d <= 0,
@@ -127,8 +107,8 @@ def _condition(condition: Any) -> Callable[[arb, arb], bool]:
     return decided
 
 
-def value_at(function: Ball, log_ratio: float, bits: int = 80) -> arb:
-    """The function at r = e^z, to `bits` correct bits, or with |value| < 2^-2000; z = +-inf as a very large number."""
+def value_at(function: Ball, log_ratio: float, tiny: int = -1100, bits: int = 80) -> arb:
+    """The function at r = e^z, to `bits` correct bits or known to be below 2^tiny; z = +-inf as +-1e300."""
     precision = START_BITS
     result = arb.nan()
     while precision <= MOST_BITS:
@@ -138,7 +118,7 @@ def value_at(function: Ball, log_ratio: float, bits: int = 80) -> arb:
                 result = function(z.exp(), z)
             except Undecided:
                 result = arb.nan()
-            if result.rel_accuracy_bits() >= bits or (result.is_finite() and abs(result) < arb(2) ** -2000):
+            if result.rel_accuracy_bits() >= bits or (result.is_finite() and abs(result) < arb(2) ** tiny):
                 return result
         precision *= 2
     return result

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from sapo_gates.errors import ExportError
-from sapo_gates.torch.wide import Number, Pair, Wide, expm1_reduced
+from sapo_gates.torch.wide import Number, Pair, Wide, exact_sum, expm1_reduced
 
 Quantity = Literal["value", "weight", "score", "slope"]
 Formula = Callable[[Number, Number, Number, Callable[[float, float], Number]], Number]
@@ -32,7 +32,7 @@ def wide(formula: Formula, z: Tensor) -> Tensor:
     e, k = expm1_reduced(Pair(-inside.abs(), zero))  # r - 1 = (1 - e^-z) e^z for z > 0
     grown = torch.where(z > 0, -1.0, 1.0)
     power = torch.exp2(torch.clamp(k, -1022, 0))
-    m = e.times(power) + Pair(power - 1, zero)
+    m = e.times(power) + exact_sum(power, -torch.ones_like(z))
     constant = lambda hi, lo: Wide(Pair(zero + hi, zero + lo), Pair(zero, zero))  # noqa: E731
     result = (
         formula(
@@ -62,7 +62,7 @@ class TorchGate:
     positive: Mapping[str, str]
     negative: Mapping[str, str]
     formulas: Mapping[tuple[str, str], Formula] = field(repr=False)
-    plain_limit: Mapping[str, float | None] = field(repr=False)
+    plain_limit: Mapping[tuple[str, str], float | None] = field(repr=False)
     declaration: Any = field(default=None, repr=False)
 
     def __call__(self, log_ratio: Tensor, advantage: Tensor, mask: Tensor | None = None) -> Tensor:
@@ -137,8 +137,8 @@ def per_token(tensor: Tensor, log_ratio: Tensor, name: str) -> Tensor:
     )
     if not fits or (len(shape) == 1 and log_ratio.dim() > 1 and shape[0] > 1):
         raise ValueError(
-            f"{name} of shape {list(shape)} beside log_ratio of shape {list(log_ratio.shape)}: it must have that shape, "
-            f"or [{log_ratio.shape[0] if log_ratio.dim() else 1}] for one number per row; reshape it."
+            f"{name} of shape {list(shape)} beside log_ratio of shape {list(log_ratio.shape)}: it must have that "
+            f"shape, or [{log_ratio.shape[0] if log_ratio.dim() else 1}] for one number per row; reshape it."
         )
     return tensor.detach()
 
@@ -166,8 +166,8 @@ class _Value(torch.autograd.Function):
         ctx.save_for_backward(*tensors)
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[None, Tensor, None, None]:
-        return None, _Gradient.apply(ctx.gate, grad, *ctx.saved_tensors), None, None
+    def backward(ctx: Any, *grads: Tensor) -> tuple[None, Tensor, None, None]:
+        return None, _Gradient.apply(ctx.gate, *grads, *ctx.saved_tensors), None, None
 
 
 class _Gradient(torch.autograd.Function):
@@ -186,7 +186,8 @@ class _Gradient(torch.autograd.Function):
         ctx.save_for_backward(*tensors)
 
     @staticmethod
-    def backward(ctx: Any, again: Tensor) -> tuple[None, Tensor, Tensor, None, None]:
+    def backward(ctx: Any, *grads: Tensor) -> tuple[None, Tensor, Tensor, None, None]:
+        (again,) = grads
         grad, log_ratio, sign, factor = ctx.saved_tensors
         by_grad = _Gradient.apply(ctx.gate, again, log_ratio, sign, factor)
         slope = ctx.gate.evaluate("slope", log_ratio, sign)

@@ -1,9 +1,9 @@
 """A certificate and temperatures in, a torch function out: generated, measured, loaded."""
 
 import linecache
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import sympy
 import torch
@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from sapo_gates.certificate import Certificate
 
 QUANTITIES: tuple[Quantity, ...] = ("value", "weight", "score", "slope")
-_PROBES = [sign * size for size in (1e-30, 1e-9, 1e-4, 0.01, 0.07, 0.2, 0.31, 0.7, 1.3, 3, 6, 11, 17, 40, 90, 300, 700, 1e4)
-           for sign in (1, -1)]  # fmt: skip
+_SIZES = (1e-30, 1e-9, 1e-4, 0.01, 0.07, 0.2, 0.31, 0.7, 1.3, 3, 6, 11, 17, 40, 90, 300, 700, 1e4)
+_PROBES = [sign * size for size in _SIZES for sign in (1, -1)]
 _GOOD = 1e-14  # relative: 4 ulp of float64 are 9e-16, a cancellation costs far more
 _PLAIN_LIMITS = (350.0, 110.0)  # r^2 stays finite; every float32 beyond is 0 or infinite in r
 
@@ -82,10 +82,14 @@ def gate_source(
             formulas.append(f"        ({sign!r}, {quantity!r}): {name},\n")
             limits.append(f"        ({sign!r}, {quantity!r}): {limit},\n")
     shown = {sign: {name: str(value) for name, value in numbers[sign].items()} for sign in SIGNS}
-    return "\n\n".join(sources) + (
-        f"\n\ngate = TorchGate(\n    name={gate.name!r},\n    digest={certificate.digest!r},\n    certified={certified},\n"
-        f"    positive={shown['positive']!r},\n    negative={shown['negative']!r},\n"
-        f"    formulas={{\n{''.join(formulas)}    }},\n    plain_limit={{\n{''.join(limits)}    }},\n)\n"
+    return "\n\n".join(
+        [
+            *sources,
+            f"gate = TorchGate(\n    name={gate.name!r},\n    digest={certificate.digest!r},\n"
+            f"    certified={certified},\n"
+            f"    positive={shown['positive']!r},\n    negative={shown['negative']!r},\n"
+            f"    formulas={{\n{''.join(formulas)}    }},\n    plain_limit={{\n{''.join(limits)}    }},\n)\n",
+        ]
     )
 
 
@@ -112,17 +116,20 @@ def bound_formula(gate: Gate, sign: Sign, quantity: Quantity, numbers: Mapping[s
     expression = formula(gate, sign, "score" if quantity == "slope" else quantity)
     if expression is None:
         return None
-    expression = expression.xreplace({gate.parameter(name): value for name, value in numbers.items()})
-    return r * derivative(expression, r) if quantity == "slope" else expression
+    bound: Any = expression.xreplace({gate.parameter(name): value for name, value in numbers.items()})
+    return r * derivative(bound, r) if quantity == "slope" else bound
 
 
 def best_source(name: str, expression: Expr) -> tuple[str, float | None]:
-    """The first rewriting that computes well, and up to which |z| plain float64 serves low precision (None: nowhere)."""
+    """The first rewriting that computes well, and up to which |z| plain float64 serves float32 (None: nowhere)."""
     exact = _references(expression)
-    measured = []
-    for rewritten in _with_limit_on_policy(name, expression):
+    measured: list[tuple[float, str, Formula]] = []
+    for rewritten in rewritings(expression):
         source = function_source(name, rewritten)
         function = load(name, source)
+        if torch.isnan(runtime.wide(function, torch.zeros(1, dtype=torch.float64))).any():
+            source = function_source(name, _filled(rewritten, expression))  # such as sin(x)/x
+            function = load(name, source)
         measured.append((_error(function, exact), source, function))
         if measured[-1][0] < _GOOD:
             break
@@ -130,23 +137,17 @@ def best_source(name: str, expression: Expr) -> tuple[str, float | None]:
     return source, _plain_limit(function)
 
 
+def _filled(rewritten: Expr, expression: Expr) -> Expr:
+    """A removable singularity at r = 1 filled by its limit."""
+    limit = sympy.limit(expression, r, 1)
+    return Piecewise((limit, sympy.Abs(x) <= 0), (rewritten, True)) if limit.is_finite else rewritten
+
+
 def load(name: str, source: str) -> Formula:
     """One generated function, alone."""
     namespace = dict(vars(wide))
     exec(source, namespace)
     return namespace[name]
-
-
-def _with_limit_on_policy(name: str, expression: Expr) -> Iterator[Expr]:
-    """The rewritings; one that is undefined at r = 1, such as sin(x)/x, with its limit there."""
-    for rewritten in rewritings(expression):
-        at_one = runtime.wide(load(name, function_source(name, rewritten)), torch.zeros(1, dtype=torch.float64))
-        if torch.isnan(at_one).any():
-            limit = sympy.limit(expression, r, 1)
-            if limit.is_finite:
-                yield Piecewise((limit, sympy.Abs(x) <= 0), (rewritten, True))
-                continue
-        yield rewritten
 
 
 def _references(expression: Expr) -> list[tuple[float, float]]:
@@ -165,15 +166,16 @@ def _error(function: Formula, exact: list[tuple[float, float]]) -> float:
     return torch.nan_to_num(error, nan=torch.inf).max().item()
 
 
+def _line() -> torch.Tensor:
+    """Log-ratios over the whole line of float32, closest where gates bend; few enough for one thread."""
+    parts = torch.linspace(0, 20, 500), torch.linspace(20, 120, 100), torch.logspace(-44, 38, 300)
+    sizes = torch.cat([*parts, torch.tensor([torch.inf])]).to(torch.float64)
+    return torch.cat([sizes, -sizes])
+
+
 def _plain_limit(function: Formula) -> float | None:
-    """The first limit with which plain float64 gives Wide's result at float32 inputs over the whole line."""
-    sizes = [
-        torch.linspace(0, 20, 1000),
-        torch.linspace(20, 120, 200),
-        torch.logspace(-44, 38, 400),
-        torch.tensor([torch.inf]),
-    ]
-    z = torch.cat([sign * part for part in sizes for sign in (1, -1)]).to(torch.float64)
+    """The first limit with which plain float64 gives what Wide gives at float32 inputs over the whole line."""
+    z = _line()
     true = runtime.wide(function, z)
     for limit in _PLAIN_LIMITS:
         quick = runtime.plain(function, z, limit)

@@ -92,7 +92,7 @@ def pair(hi: float, lo: float, like: Tensor) -> Pair:
 
 
 def expm1_reduced(a: Pair) -> tuple[Pair, Tensor]:
-    """(E, k) with exp(a) = 2^k (1 + E), |E| <= 0.42, E to about 2^-70: Taylor at a/64, then E -> E (2 + E) six times."""
+    """(E, k) with exp(a) = 2^k (1 + E), E to about 2^-70: Taylor at a/64, then E -> E (2 + E) six times."""
     k = torch.clamp(torch.round(a.hi / math.log(2)), -3300, 3300)
     rest = a - pair(0.6931471805599453, 2.3190468138462996e-17, a.hi) * Pair(k, torch.zeros_like(k))
     t = choose(a.hi.abs() < 2288, rest, rest.times(torch.zeros_like(k))).times(torch.full_like(k, 1 / 64))
