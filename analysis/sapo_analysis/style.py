@@ -28,7 +28,7 @@ DASHES = ((0, ()), (0, (5, 1.5)), (0, (1.2, 1.2)), (0, (6, 1.5, 1.2, 1.5)))
 """So that neighbours also differ in grey."""
 
 INK, PALE = "#222226", "#8a8a90"
-"""INK becomes the page's own text colour in `inline_svg`."""
+"""Text, and what stands behind the curves."""
 
 STYLE: Any = {
     "font.family": "STIXGeneral",
@@ -135,7 +135,9 @@ def data_of(figure: Figure) -> str:
 
 
 def inline_svg(figure: Figure, says: str) -> str:
-    """The figure as an SVG element for a page: transparent, in the page's text colour, as wide as its place.
+    """The figure as an SVG element for a page: transparent, in the page's own colours, as wide as its place.
+
+    The page defines --pale and --c0, --c1, ... for light and dark.
 
     says: the figure in words, for those who cannot see it.
     """
@@ -144,7 +146,9 @@ def inline_svg(figure: Figure, says: str) -> str:
         figure.savefig(out, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
     plt.close(figure)
     text = out.getvalue()
-    text = text[text.index("<svg") :].replace(INK, "currentColor")
+    text = text[text.index("<svg") :].replace(INK, "currentColor").replace(PALE, "var(--pale)")
+    for index, value in enumerate(COLOURS):
+        text = text.replace(value.lower(), f"var(--c{index})")
     head, body = text.split(">", 1)
     box = head.split('viewBox="')[1].split('"')[0]
     names = 'xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink"'

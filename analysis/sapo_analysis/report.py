@@ -1,0 +1,340 @@
+"""One self-contained HTML page about runs: what was proved of the gate, what it looks like, what the training did."""
+
+import difflib
+import html
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from matplotlib.axes import Axes
+
+from sapo_analysis.curves import BRANCH, gate_curves, label
+from sapo_analysis.errors import RunError
+from sapo_analysis.runs import Run, load_run
+from sapo_analysis.style import COLOURS, inline_svg
+from sapo_analysis.training import SAYS, accuracy_over_steps, metric_over_steps
+from sapo_gates import Gate, Parameter, load_gate
+from sapo_gates.certificate import Certificate, load_certificate
+from sapo_gates.errors import SapoGatesError
+from sapo_gates.gate import Kind
+from sapo_gates.verdict import SIGNS
+
+MARKS = {"proved": "✓ proved", "refuted": "✗ refuted", "undecided": "? undecided", "certified": "✓ certified"}
+QUANTITIES: tuple[tuple[Kind, str], ...] = (("weight", "Gradient weight w"), ("score", "Score weight r w"))
+IN_WORDS = {"positive": "A > 0", "negative": "A ≤ 0", "both": "both"}
+
+
+def write_report(folders: Sequence[Path], output: Path, *, certificates: Path | None = None, command: str = "") -> Path:
+    """Write the page about these runs and return where it is.
+
+    certificates: a folder of certificates to show beside those of the runs.
+
+    Raises:
+        RunError: a folder is no run, a certificate cannot be read, or the page cannot be written.
+    """
+    runs = [load_run(folder) for folder in folders]
+    own = [_certificate(path) if (path := run.folder / "certificate.json").is_file() else None for run in runs]
+    shown = _once([*own, *(_certificate(path) for path in _in_folder(certificates))])
+    title = "Run report: " + ", ".join(run.name for run in runs)
+    sections = [
+        f"<h1>{_text(title)}</h1>",
+        *(_facts(run) for run in runs),
+        _verdicts(shown),
+        _curves(runs, own, shown),
+        _training(runs),
+        _held_out(runs),
+        *(_samples(run) for run in runs),
+        _configuration(runs),
+        _papers(runs, shown, command),
+    ]
+    page = PAGE.format(
+        title=_text(title),
+        style=Path(__file__).with_name("report.css").read_text(encoding="utf-8"),
+        body="\n".join(sections),
+    )
+    try:
+        output.write_text(page, encoding="utf-8")
+    except OSError as error:
+        raise RunError(f"cannot write {output}: {error.strerror or error}; choose a folder that exists.") from None
+    return output
+
+
+STYLE = Path(__file__).with_name("report.css")
+PAGE = """<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta name="generator" content="sapo-analysis">
+<title>{title}</title>
+<style>
+{style}</style>
+</head>
+<body>
+{body}
+</body>
+</html>
+"""
+
+
+def _text(value: object) -> str:
+    return html.escape(str(value))
+
+
+def _table(head: Sequence[str], rows: Sequence[Sequence[str]], numbers: Sequence[int] = ()) -> str:
+    """head and cells are HTML already; `numbers` are the columns set flush right."""
+    lines = ["<tr>" + "".join(f'<th scope="col">{cell}</th>' for cell in head) + "</tr>"]
+    for row in rows:
+        cells = (f'<td class="number">{c}</td>' if k in numbers else f"<td>{c}</td>" for k, c in enumerate(row))
+        lines.append("<tr>" + "".join(cells) + "</tr>")
+    return '<div class="wide"><table>' + "\n".join(lines) + "</table></div>"
+
+
+def _mark(verdict: str) -> str:
+    return f'<span class="{_text(verdict)}">{_text(MARKS.get(verdict, verdict))}</span>'
+
+
+def _share(value: float) -> str:
+    return f"{100 * value:.1f} %"
+
+
+def _certificate(path: Path) -> Certificate:
+    try:
+        return load_certificate(path)
+    except SapoGatesError as error:
+        raise RunError(f"{path}: {error}") from None
+
+
+def _in_folder(folder: Path | None) -> list[Path]:
+    if folder is None:
+        return []
+    if not folder.is_dir():
+        raise RunError(f"{folder} is not a folder; give one that holds certificates.")
+    return sorted(folder.glob("*.json"))
+
+
+def _once(certificates: Sequence[Certificate | None]) -> list[Certificate]:
+    """Each gate's certificate once, in the order given."""
+    return list({c.gate.digest: c for c in reversed(certificates) if c is not None}.values())[::-1]
+
+
+def _facts(run: Run) -> str:
+    """The run's outcome in a row of tiles."""
+    summary = run.summary or {}
+    facts = [("gate", str(run.config.get("objective", {}).get("gate", "?")))]
+    facts += [("its verdict and role", f"{summary['verdict']}, {run.role}")] if summary else []
+    if held := summary.get("held_out"):
+        low, high = held["difference_interval"]
+        facts.append(("held-out accuracy", f"{_share(held['before'])} → {_share(held['after'])}"))
+        gain = f"{100 * held['difference']:+.1f} points [{100 * low:+.1f}, {100 * high:+.1f}]"
+        facts.append((f"paired, 95 %, on {held['problems']} problems", gain))
+    for epoch in summary.get("epochs", [])[1:]:
+        facts.append((f"EUR in epoch {epoch['epoch']}, mean", f"{epoch['effective_update_ratio']:.3f}"))
+    if "training_seconds" in summary:
+        facts.append((f"training, {summary['updates']} updates", f"{summary['training_seconds'] / 60:.1f} min"))
+    tiles = "".join(f'<div class="fact"><b>{_text(value)}</b><span>{_text(name)}</span></div>' for name, value in facts)
+    ended = "" if summary else '<p class="undecided">This run has not ended: here is what it has written so far.</p>'
+    return f'<p class="soft">{_text(run.folder.name)}</p>{ended}<div class="facts">{tiles}</div>'
+
+
+def _verdicts(certificates: Sequence[Certificate]) -> str:
+    if not certificates:
+        return "<h2>Proofs</h2><p>No certificate was found beside the runs.</p>"
+    ids = list(dict.fromkeys(requirement.id for c in certificates for requirement in c.requirements))
+    matrix = []
+    for certificate in certificates:
+        cells = [f"<b>{_text(certificate.gate.name)}</b>", _mark(certificate.verdict)]
+        for requirement in ids:
+            signs = {r.sign: r.verdict for r in certificate.requirements if r.id == requirement}
+            same = len(set(signs.values())) == 1
+            cells.append(
+                _mark(next(iter(signs.values())))
+                if same
+                else "<br>".join(f"{_mark(verdict)} {IN_WORDS[sign]}" for sign, verdict in signs.items())
+            )
+        matrix.append(cells)
+    full = [
+        [
+            _text(c.gate.name),
+            _text(r.id),
+            IN_WORDS[r.sign],
+            _mark(r.verdict),
+            _text(r.scope),
+            _text(r.method),
+            _witness(r),
+        ]
+        for c in certificates
+        for r in c.requirements
+    ]
+    refuted = "".join(
+        f"<li><b>{_text(c.gate.name)}</b>, {_text(r.id)}, {IN_WORDS[r.sign]}: {_witness(r)}</li>"
+        for c in certificates
+        for r in c.requirements
+        if r.verdict == "refuted"
+    )
+    return (
+        "<h2>What is proved of the gates</h2>"
+        + _table(["gate", "verdict", *map(_text, ids)], matrix)
+        + (f"<h3>Refuted: where, and why</h3><ul>{refuted}</ul>" if refuted else "")
+        + "<details><summary>Every requirement, with scope and method</summary>"
+        + _table(["gate", "requirement", "sign", "verdict", "scope", "method", "witness"], full)
+        + "</details>"
+    )
+
+
+def _witness(requirement: Any) -> str:
+    witness = requirement.witness
+    if witness is None:
+        return ""
+    at = ", ".join([f"r = {' and '.join(witness.r)}", *(f"{k} = {v}" for k, v in witness.parameters.items())])
+    return f"at {_text(at)}: {_text(witness.why)}"
+
+
+def _drawn(axes: Axes, says: str) -> str:
+    figure = axes.get_figure(root=True)
+    assert figure is not None
+    return f"<figure>{inline_svg(figure, says)}</figure>"
+
+
+def _key(names: Sequence[str], *, grey: str = "") -> str:
+    styles = ("solid", "dashed", "dotted", "dashed")
+    lines = [f"border-color:var(--c{k % len(COLOURS)});border-top-style:{styles[k % 4]}" for k in range(len(names))]
+    items = [f'<li><i style="{line}"></i>{_text(name)}</li>' for line, name in zip(lines, names, strict=True)]
+    items += [f'<li><i style="border-color:var(--pale)"></i>{_text(grey)}</li>'] if grey else []
+    return f'<ul class="key">{"".join(items)}</ul>'
+
+
+def _curves(runs: Sequence[Run], own: Sequence[Certificate | None], certificates: Sequence[Certificate]) -> str:
+    """w and phi at the values the runs train with; certificates that no run uses at their gates' own trained values."""
+    gates: dict[str, Gate] = {}
+    for run, certificate in zip(runs, own, strict=True):
+        if certificate is not None:
+            gates.setdefault(certificate.gate.name, _as_trained(certificate.gate, run))
+    for certificate in certificates:
+        if certificate.verdict == "certified":
+            gates.setdefault(certificate.gate.name, certificate.gate)
+    if not gates:
+        return ""
+    baseline = None if "hard-clip" in gates else load_gate("hard-clip")
+    panels = []
+    for sign in SIGNS:
+        for quantity, says in QUANTITIES:
+            for axis in ("ratio", "log-ratio"):
+                axes = gate_curves(list(gates.values()), quantity, axis, sign, baseline=baseline)
+                axes.set_title(BRANCH[sign], loc="left")
+                panels.append(_drawn(axes, f"{says} over the {axis}, {IN_WORDS[sign]}, for {', '.join(gates)}"))
+    return (
+        "<h2>The gates</h2><p>Gradient weight w = df/dr, and score weight φ = r w, which multiplies A∇log π. "
+        "Dots mark where w has fallen to ½. Where two temperatures are given, they are those for A &gt; 0 / A ≤ 0.</p>"
+        + _key([label(gate) for gate in gates.values()], grey="hard clip, ε = 0.2" if baseline else "")
+        + f'<div class="figures gates">{"".join(panels)}</div>'
+    )
+
+
+def _as_trained(gate: Gate, run: Run) -> Gate:
+    """The gate with the parameter values of the run's configuration as its trained values."""
+    objective = run.config.get("objective") or {}
+    chosen = {sign: objective.get(sign) or {} for sign in SIGNS}
+    trained = (
+        Parameter(p.name, str(p.domain), *(chosen[sign].get(p.name, p.value_for(sign)) for sign in SIGNS), says=p.says)
+        for p in gate.parameters
+    )
+    return replace(gate, parameters=tuple(trained))
+
+
+def _training(runs: Sequence[Run]) -> str:
+    drawn = [run for run in runs if run.metrics]
+    if not drawn:
+        return "<h2>Training</h2><p>No update has been written yet.</p>"
+    panels = []
+    if any(run.evaluations for run in drawn):
+        panels.append(_drawn(accuracy_over_steps(drawn), "Held-out accuracy over batch steps"))
+    for key, says in SAYS.items():
+        if any(key in row for run in drawn for row in run.metrics):
+            panels.append(_drawn(metric_over_steps(drawn, key), f"{says} over batch steps"))
+    return (
+        "<h2>Training</h2><p>The last epoch's update of each batch: in the first every ratio is 1 and no gate acts.</p>"
+        + (_key([run.name for run in drawn]) if len(drawn) > 1 else "")
+        + f'<div class="figures">{"".join(panels)}</div>'
+    )
+
+
+def _held_out(runs: Sequence[Run]) -> str:
+    rows = []
+    for run in runs:
+        if held := (run.summary or {}).get("held_out"):
+            cells = [_text(run.name), str(held["problems"])]
+            for when in ("before", "after"):
+                low, high = held[f"{when}_interval"]
+                cells.append(f"{_share(held[when])} [{100 * low:.1f}, {100 * high:.1f}]")
+            low, high = held["difference_interval"]
+            said = "rises" if low > 0 else "falls" if high < 0 else "cannot be told from no change"
+            cells += [f"{100 * held['difference']:+.1f} points [{100 * low:+.1f}, {100 * high:+.1f}]", said]
+            rows.append(cells)
+    if not rows:
+        return ""
+    head = ["run", "problems", "before", "after", "paired difference", "accuracy"]
+    notes = {
+        str(run.summary["held_out"].get("interval", "")) for run in runs if run.summary and "held_out" in run.summary
+    }
+    return (
+        "<h2>Held-out accuracy</h2>"
+        + _table(head, rows, (1, 2, 3, 4))
+        + f'<p class="soft">{_text("; ".join(notes))}</p>'
+    )
+
+
+def _samples(run: Run, count: int = 6) -> str:
+    """The first completions of the first and of the last batch step; not chosen by what they say."""
+    if not run.samples:
+        return ""
+    parts = [f"<h2>Sample completions of {_text(run.name)}</h2>"]
+    for step in dict.fromkeys((min(run.samples), max(run.samples))):
+        chosen = run.samples[step][:: max(1, len(run.samples[step]) // count)][:count]
+        rows = [
+            [
+                _text(row["question"]),
+                f"<code>{_text(_shown(row['completion']))}</code>",
+                _text(row.get("answer", "")),
+                f"{row['reward']:g}",
+                f"{row['advantage']:+.2f}" if row.get("advantage") is not None else "",
+            ]
+            for row in chosen
+        ]
+        parts.append(f"<h3>Batch step {step}</h3>")
+        parts.append(_table(["question", "completion", "answer", "reward", "advantage"], rows, (3, 4)))
+    return "".join(parts)
+
+
+def _shown(completion: str, limit: int = 400) -> str:
+    """The text with what cannot be shown escaped, and long ones cut."""
+    clean = "".join(c if c.isprintable() or c in "\n\t" else "\N{MIDDLE DOT}" for c in completion)
+    return clean if len(clean) <= limit else clean[:limit] + f" … ({len(clean)} characters)"
+
+
+def _configuration(runs: Sequence[Run]) -> str:
+    parts = ["<h2>Configuration</h2>"]
+    for other in runs[1:]:
+        pair = (runs[0].config_text.splitlines(), other.config_text.splitlines())
+        changed = [
+            line
+            for line in difflib.unified_diff(*pair, lineterm="", n=0)
+            if line[:1] in "+-" and line[:3] not in ("---", "+++")
+        ]
+        said = "\n".join(changed) or "no difference"
+        parts.append(f"<h3>{_text(runs[0].name)} (−) and {_text(other.name)} (+)</h3><pre>{_text(said)}</pre>")
+    for run in runs:
+        parts.append(f"<details><summary>{_text(run.name)}</summary><pre>{_text(run.config_text)}</pre></details>")
+    return "".join(parts)
+
+
+def _papers(runs: Sequence[Run], certificates: Sequence[Certificate], command: str) -> str:
+    rows = [
+        [_text(c.gate.name), _mark(c.verdict), _text(c.profile), f"<code>{_text(c.digest)}</code>"]
+        for c in certificates
+    ]
+    roles = "".join(f"<li>{_text(run.name)}: the gate trains as <b>{_text(run.role)}</b></li>" for run in runs)
+    made = f'<p class="soft">Made by <code>{_text(command)}</code></p>' if command else ""
+    table = _table(["gate", "verdict", "profile", "digest"], rows) if rows else ""
+    return f"<h2>Certificates</h2>{table}<ul>{roles}</ul>{made}"
