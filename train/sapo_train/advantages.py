@@ -17,7 +17,7 @@ class AdvantageConfig:
     """How rewards become advantages."""
 
     kind: Literal["grpo", "dr-grpo", "leave-one-out"] = "grpo"
-    """grpo: (R − mean)/(std + eps), 2402.03300. dr-grpo: R − mean, 2503.20783. leave-one-out: R − mean of the others."""
+    """grpo: (R − mean)/(std + eps), 2402.03300. dr-grpo: R − mean, 2503.20783. leave-one-out: R − others' mean."""
     eps: float = 1e-4
     """Added to the standard deviation (ddof 1) of grpo, >= 0."""
     mask_truncated: bool = False

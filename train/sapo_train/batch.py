@@ -1,4 +1,4 @@
-"""What crosses between the rooms of the trainer: completions, groups, batches. Frozen values whose fields are tensors."""
+"""What crosses between the rooms of the trainer: completions, groups, batches; frozen values made of tensors."""
 
 from __future__ import annotations
 

@@ -66,8 +66,8 @@ def take_gate(config: ObjectiveConfig, allow_uncertified: bool, stored: Path | N
             role = "baseline" if shipped and certificate.verdict == "refuted" else "uncertified"
         if role == "uncertified" and not allow_uncertified:
             raise ConfigError(
-                f"objective.gate={config.gate!r} is {certificate.verdict}, not certified: 'sapo-gates certify {config.gate}' says "
-                "why. Train it all the same with --allow-uncertified, which is written into the run's files."
+                f"objective.gate={config.gate!r} is {certificate.verdict}, not certified; "
+                f"'sapo-gates certify {config.gate}' says why. Train it all the same with --allow-uncertified, which is written into the run's files."
             )
         gate = surrogate(
             certificate, positive=config.positive, negative=config.negative, allow_uncertified=role != "certified"

@@ -1,4 +1,4 @@
-"""Checkpoints: a plain transformers folder, the optimizer, the certificate and the place in the data; complete or absent.
+"""Checkpoints: a plain transformers folder, the optimizer, the certificate, the place in the data; complete or absent.
 
 Random streams are derived from (seed, draw, index), so the data position is all the state that randomness has.
 """
@@ -46,7 +46,9 @@ class Place:
     position: int = 0  # prompts drawn
 
 
-def save(folder: Path, place: Place, policy: Policy, optimizer: Optimizer, certificate: dict[str, Any], role: str) -> Path:
+def save(
+    folder: Path, place: Place, policy: Policy, optimizer: Optimizer, certificate: dict[str, Any], role: str
+) -> Path:
     """Write checkpoints/step-N under `folder`; it appears by one rename, after everything in it is on the disk."""
     target = folder / f"step-{place.step}"
     scratch = folder / f".step-{place.step}.partial"
@@ -69,7 +71,9 @@ def save(folder: Path, place: Place, policy: Policy, optimizer: Optimizer, certi
         sync_folder(folder)
     except OSError as error:
         shutil.rmtree(scratch, ignore_errors=True)
-        raise CheckpointError(f"cannot write checkpoint {target}: {error}. Earlier checkpoints are untouched.") from None
+        raise CheckpointError(
+            f"cannot write checkpoint {target}: {error}. Earlier checkpoints are untouched."
+        ) from None
     return target
 
 
@@ -101,7 +105,9 @@ def verify(checkpoint: Path) -> Place:
         if not path.is_file():
             raise CheckpointError(f"{path} is missing; remove {checkpoint} to resume from an earlier checkpoint.")
         if sha256(path) != digest:
-            raise CheckpointError(f"{path} is not what was saved (its digest differs); remove {checkpoint} to resume earlier.")
+            raise CheckpointError(
+                f"{path} is not what was saved (its digest differs); remove {checkpoint} to resume earlier."
+            )
     return place
 
 

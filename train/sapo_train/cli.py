@@ -1,4 +1,7 @@
-"""`sapo-train run | resume | evaluate`: exits with 0, 1 (the run failed), 2 (bad input, one line), 143 (stopped, state saved)."""
+"""`sapo-train run | resume | evaluate`.
+
+Exits with 0, 1 (the run failed), 2 (bad input, one line on stderr), 143 (stopped, state saved).
+"""
 
 from __future__ import annotations
 
@@ -21,6 +24,8 @@ OK, FAILED, BAD_INPUT, STOPPED = 0, 1, 2, 143
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit code."""
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    # Before torch is loaded: threads that wait by spinning slow a busy machine down many times over.
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     arguments, flags = _parser().parse_known_args(argv)
     from sapo_train.progress import Stopped
 
@@ -35,7 +40,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="sapo-train", description="Train language models by GRPO with certified gates.")
+    parser = argparse.ArgumentParser(
+        prog="sapo-train", description="Train language models by GRPO with certified gates."
+    )
     commands = parser.add_subparsers(required=True, metavar="run | resume | evaluate")
     run = commands.add_parser("run", help="train a recipe", add_help=False)
     run.add_argument("recipe", nargs="?", help="a YAML file, or the name of a shipped recipe: smoke.yaml, demo.yaml")
@@ -120,8 +127,9 @@ def _evaluate(arguments: argparse.Namespace, flags: list[str]) -> int:
         write_jsonl(arguments.out, [asdict(result) for result in results])
     config = run.evaluation
     print(
-        f"accuracy {mean:.2%} [{low:.2%}, {high:.2%}] (95 %) on {len(results)} problems × {config.samples} samples at temperature "
-        f"{config.temperature:g}, at most {config.max_tokens} tokens; {sum(r.truncated for r in results)} truncated"
+        f"accuracy {mean:.2%} [{low:.2%}, {high:.2%}] (95 %) on {len(results)} problems × {config.samples} samples at "
+        f"temperature {config.temperature:g}, at most {config.max_tokens} tokens; "
+        f"{sum(r.truncated for r in results)} truncated"
     )
     return OK
 

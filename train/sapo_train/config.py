@@ -161,5 +161,3 @@ def _one_line(cls: type, error: ValidationError) -> str:
         return f"{name} is required and not given."
     rule = first["msg"].replace("Input should be", "must be").replace(", unable to parse string as an integer", "")
     return f"{name}={first['input']!r} {rule.replace(', unable to parse string as a number', '')}."
-
-

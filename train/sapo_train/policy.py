@@ -1,7 +1,8 @@
-"""The policy: π(token) = softmax(logits/T), T the sampling temperature; log-probs and entropy without a [tokens, V] tensor.
+"""The policy softmax(logits/T), T the sampling temperature: log-probs and entropy without a [tokens, V] tensor.
 
-A microbatch is one padding-free row: each prompt stands once, its completions follow, and a 4-D mask lets a completion see
-its prompt and itself. Positions continue from the prompt, so every completion sees what it would see alone.
+A microbatch is one padding-free row: each prompt stands once, its completions follow, and a 4-D mask lets a
+completion see its prompt and itself. Positions continue from the prompt, so every completion sees what it would see
+alone.
 """
 
 from __future__ import annotations
@@ -55,7 +56,7 @@ class Policy:
         return self.tokenizer.decode(tokens.tolist(), skip_special_tokens=True)
 
     def __call__(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        """Log-probs [B, T], differentiable, and entropy [B, T], detached, both in nats; 0 beyond a completion's length."""
+        """Log-probs [B, T], differentiable, and entropy [B, T], detached, in nats; 0 beyond a completion's end."""
         return self._packed(batch) if self.packed else self._plain(batch)
 
     def _packed(self, batch: Batch) -> tuple[Tensor, Tensor]:
@@ -94,8 +95,8 @@ class Policy:
     def _plain_row(self, batch: Batch, row: int) -> tuple[Tensor, Tensor]:
         length = int(batch.lengths[row])
         prompt, tokens = (x.to(self.device) for x in (batch.prompts[int(batch.group[row])], batch.tokens[row, :length]))
-        logits = self.model(input_ids=torch.cat([prompt, tokens])[None], use_cache=False).logits[0, len(prompt) - 1 : -1]
-        log_probs, entropy = self._from_logits(logits, tokens)
+        logits = self.model(input_ids=torch.cat([prompt, tokens])[None], use_cache=False).logits[0]
+        log_probs, entropy = self._from_logits(logits[len(prompt) - 1 : -1], tokens)
         beyond = (0, batch.tokens.shape[1] - length)
         return torch.nn.functional.pad(log_probs, beyond), torch.nn.functional.pad(entropy, beyond)
 

@@ -1,10 +1,10 @@
 """The run directory: where a run is, what it measured, and what it leaves behind.
 
-    config.yaml          the resolved run               certificate.json     what is proved about its gate
-    metrics.jsonl        one object per update          timings.jsonl        one object per batch step
-    samples/             completions with rewards       evaluations.jsonl    one object per held-out evaluation
-    evaluations/         per problem                    checkpoints/step-N   complete or absent
-    tensorboard/         the metrics once more          summary.json         how it ended
+config.yaml          the resolved run               certificate.json     what is proved about its gate
+metrics.jsonl        one object per update          timings.jsonl        one object per batch step
+samples/             completions with rewards       evaluations.jsonl    one object per held-out evaluation
+evaluations/         per problem                    checkpoints/step-N   complete or absent
+tensorboard/         the metrics once more          summary.json         how it ended
 """
 
 from __future__ import annotations
@@ -115,6 +115,16 @@ class Progress:
         checkpoints.save(folder, self.place, policy, optimizer, self.certified.certificate, self.certified.role)
         checkpoints.prune(folder, self.run.checkpoint.keep)
 
+    def evaluating(self, done: int, total: int) -> None:
+        """Show how far an evaluation has come, and do not make SIGTERM wait for its end.
+
+        Raises:
+            Stopped: the evaluation is made anew on resume.
+        """
+        self.view.progress("held-out problems", done, total)
+        if self.stopping and done < total:
+            raise Stopped
+
     def log_evaluation(self, results: Sequence[Result]) -> None:
         """Write a held-out evaluation of the current weights, problem by problem and as a whole."""
         mean, (low, high) = accuracy(results)
@@ -166,7 +176,9 @@ def begin(folder: Path, run: RunConfig) -> None:
         CheckpointError: there is a run in it already.
     """
     if (folder / "config.yaml").exists():
-        raise CheckpointError(f"{folder} already holds a run: continue it with 'sapo-train resume {folder}', or give another --out.")
+        raise CheckpointError(
+            f"{folder} already holds a run: continue it with 'sapo-train resume {folder}', or give another --out."
+        )
     try:
         folder.mkdir(parents=True, exist_ok=True)
         write_text(folder / "config.yaml", yaml.safe_dump(plain(run), sort_keys=False, allow_unicode=True))

@@ -1,8 +1,8 @@
 """The local rollout engine: the learner's own model samples.
 
-Each prompt is encoded once and its keys and values are shared out to the group; rows that have ended leave the batch.
-Every completion has a random stream of its own, derived from (seed, draw, index): given equal logits the same tokens come
-out, whatever else is in the batch.
+Each prompt is encoded once and its keys and values are shared out to the group; rows that have ended leave the
+batch. Every completion has a random stream of its own, derived from (seed, draw, index): given equal logits the
+same tokens come out, whatever else is in the batch.
 """
 
 from __future__ import annotations
@@ -38,11 +38,14 @@ class SamplingConfig:
         check(self.prompts >= 1, f"sampling.prompts={self.prompts} must be at least 1.")
         check(
             self.group_size >= 2,
-            f"sampling.group_size={self.group_size} must be at least 2: with one completion the group mean is the reward "
-            "and every advantage is 0.",
+            f"sampling.group_size={self.group_size} must be at least 2: with one completion the group mean "
+            "is the reward and every advantage is 0.",
         )
         check(self.max_tokens >= 1, f"sampling.max_tokens={self.max_tokens} must be at least 1.")
-        check(self.temperature > 0, f"sampling.temperature={self.temperature} must be positive; evaluation is greedy at 0.")
+        check(
+            self.temperature > 0,
+            f"sampling.temperature={self.temperature} must be positive; evaluation is greedy at 0.",
+        )
 
 
 @dataclass(frozen=True)
@@ -55,7 +58,8 @@ class Sampled:
 
 
 def sample(policy: Policy, prompts: Sequence[Prompt], config: SamplingConfig, seed: int, position: int) -> list[Group]:
-    """Draw `group_size` completions of each prompt; `position` is the data position of the first, so a redraw is a new draw."""
+    """Draw `group_size` completions of each prompt; `position` is the data position of the first, so a redraw is a
+    new draw."""
     drawn = generate(
         policy,
         [prompt.tokens for prompt in prompts],
@@ -65,11 +69,13 @@ def sample(policy: Policy, prompts: Sequence[Prompt], config: SamplingConfig, se
         streams=[(seed, position + k, i) for k in range(len(prompts)) for i in range(config.group_size)],
     )
     completions = [
-        Completion(tokens=s.tokens, log_probs=s.log_probs, text=policy.text(s.tokens), truncated=not s.ended) for s in drawn
+        Completion(tokens=s.tokens, log_probs=s.log_probs, text=policy.text(s.tokens), truncated=not s.ended)
+        for s in drawn
     ]
     size = config.group_size
     return [
-        Group(prompt=prompt, completions=tuple(completions[k * size : (k + 1) * size])) for k, prompt in enumerate(prompts)
+        Group(prompt=prompt, completions=tuple(completions[k * size : (k + 1) * size]))
+        for k, prompt in enumerate(prompts)
     ]
 
 
@@ -143,7 +149,12 @@ def generate(
 
 def _last_logits(policy: Policy, ids: Tensor, attends: Tensor, positions: Tensor, cache: DynamicCache) -> Tensor:
     return policy.model(
-        input_ids=ids, attention_mask=attends, position_ids=positions, past_key_values=cache, use_cache=True, logits_to_keep=1
+        input_ids=ids,
+        attention_mask=attends,
+        position_ids=positions,
+        past_key_values=cache,
+        use_cache=True,
+        logits_to_keep=1,
     ).logits[:, -1]
 
 

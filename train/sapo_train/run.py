@@ -47,8 +47,8 @@ class RunConfig:
         check(self.seed >= 0, f"seed={self.seed} must be at least 0.")
         check(
             self.update.minibatches <= self.sampling.prompts,
-            f"update.minibatches={self.update.minibatches} must be at most sampling.prompts={self.sampling.prompts}: whole "
-            "groups are dealt to minibatches.",
+            f"update.minibatches={self.update.minibatches} must be at most sampling.prompts={self.sampling.prompts}: "
+            "whole groups are dealt to minibatches.",
         )
         check(
             self.optim.warmup < self.updates,

@@ -38,7 +38,7 @@ def summarize(progress: Progress) -> dict[str, Any]:
             "after_interval": list(accuracy(after)[1]),
             "difference": difference,
             "difference_interval": list(interval),
-            "interval": "95 %; accuracies by Wilson or, with several samples, bootstrap; the paired difference by bootstrap over problems",
+            "intervals": "95 %; accuracies by Wilson (one sample) or bootstrap, the difference by paired bootstrap",
         }
     return summary
 
@@ -48,8 +48,8 @@ def say(summary: dict[str, Any]) -> list[str]:
     lines = []
     for epoch in summary["epochs"]:
         lines.append(
-            f"epoch {epoch['epoch']}: EUR {epoch['effective_update_ratio']:.4f} (min {epoch['effective_update_ratio_min']:.4f}), "
-            f"Var(z) {epoch['log_ratio_var_per_sequence']:.3g}, mean over {epoch['updates']} updates"
+            f"epoch {epoch['epoch']}: EUR {epoch['effective_update_ratio']:.4f} "
+            f"(min {epoch['effective_update_ratio_min']:.4f}), Var(z) {epoch['log_ratio_var_per_sequence']:.3g}, mean over {epoch['updates']} updates"
         )
     if held := summary.get("held_out"):
         low, high = held["difference_interval"]

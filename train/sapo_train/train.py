@@ -19,7 +19,7 @@ from sapo_train.data import Problems, load_problems
 from sapo_train.errors import NonFinite
 from sapo_train.evaluate import evaluate
 from sapo_train.files import write_json
-from sapo_train.objective import Reduction, RatioLevel, TorchGate, count, diagnostics, log_ratio, reduce
+from sapo_train.objective import RatioLevel, Reduction, TorchGate, count, diagnostics, log_ratio, reduce
 from sapo_train.optim import build_optimizer
 from sapo_train.policy import Policy, build_policy
 from sapo_train.progress import Progress
@@ -42,7 +42,9 @@ def train(run: RunConfig, folder: Path) -> dict[str, Any]:
     certified = take_gate(run.objective, run.allow_uncertified, folder / "certificate.json")
     start = checkpoints.latest(folder / "checkpoints")
     place = checkpoints.verify(start) if start else Place()
-    policy = build_policy(run.policy if start is None else replace(run.policy, model=str(start)), run.sampling.temperature, run.seed)
+    policy = build_policy(
+        run.policy if start is None else replace(run.policy, model=str(start)), run.sampling.temperature, run.seed
+    )
     optimizer = build_optimizer(policy.model, run.optim, run.updates, run.update.max_grad_norm)
     if start:
         checkpoints.load_optimizer(start, optimizer, place.updates)
@@ -91,7 +93,8 @@ def train(run: RunConfig, folder: Path) -> dict[str, Any]:
 
 
 def with_old_log_probs(policy: Policy, batch: Batch, config: UpdateConfig) -> Batch:
-    """Add the log-probs of the policy that sampled; left out where the first pass, of one minibatch, will supply them."""
+    """Add the log-probs of the policy that sampled; left out where the first pass, of one minibatch, will supply
+    them."""
     if config.minibatches == 1:
         return batch
     with torch.no_grad():
@@ -161,7 +164,8 @@ def refuse_non_finite(learned: Learned, minibatch: Batch, step: int, progress: P
     reason = {"step": step, "rank": 0, "sample": row, "loss": str(learned.loss.item())}
     kept = progress.write_failure(step, minibatch, reason)
     raise NonFinite(
-        f"the loss is {learned.loss.item()} at step {step}, rank 0, first bad sample {row}; no update was made, the batch is in {kept}."
+        f"the loss is {learned.loss.item()} at step {step}, rank 0, first bad sample {row}; "
+        f"no update was made, the batch is in {kept}."
     )
 
 
@@ -200,7 +204,7 @@ def hold_out(progress: Progress, policy: Policy, problems: Problems) -> None:
     """Evaluate the current weights on the held-out problems, unless that was done before the run was interrupted."""
     run, step = progress.run, progress.place.step
     if problems.held_out and progress.evaluation(step) is None:
-        tell = lambda done, total: progress.view.progress("held-out problems", done, total)  # noqa: E731
+        tell = progress.evaluating
         progress.log_evaluation(evaluate(policy, problems.held_out, run.evaluation, run.reward.answer, run.seed, tell))
 
 
@@ -208,13 +212,13 @@ def opening(run: RunConfig, certified: CertifiedGate, policy: Policy, problems: 
     """Say what is about to happen, and what to beware of."""
     yield (
         f"gate {run.objective.gate}: {certified.verdict}, trains as {certified.role}; "
-        f"{len(problems.train)} training and {len(problems.held_out)} held-out problems, {problems.dropped} dropped as too long"
+        f"{len(problems.train)} training and {len(problems.held_out)} held-out problems, {problems.dropped} too long"
     )
     if policy.packed:
         yield f"prompts are shared: packed and plain log-probs agree to {policy.packed_error:.1e} nats"
     elif policy.packed_error is not None:
-        yield f"prompts are not shared: packed and plain log-probs differ by {policy.packed_error:.1e} nats, so the plain path is taken"
+        yield f"the plain path is taken: log-probs with shared prompts differ by {policy.packed_error:.1e} nats"
     if certified.role != "certified":
-        yield f"warning: the gate is {certified.verdict} and trains as {certified.role}; this is written into every checkpoint"
+        yield f"warning: the gate is {certified.verdict}, trains as {certified.role}, and every checkpoint says so"
     if run.inert_gate:
         yield "warning: inert gate: with update.epochs × update.minibatches = 1 every ratio is 1, and no gate ever acts"

@@ -14,7 +14,7 @@ class LaunchConfig:
     """Where the run computes."""
 
     threads: int = 2
-    """CPU threads of torch, >= 1. Part of the run: another number rounds sums differently, and a resume replays to the bit."""
+    """CPU threads of torch, >= 1. Part of the run, which replays to the bit: another number rounds otherwise."""
 
     def __post_init__(self) -> None:
         check(self.threads >= 1, f"launch.threads={self.threads} must be at least 1.")

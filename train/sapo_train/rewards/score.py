@@ -24,8 +24,8 @@ class RewardConfig:
     """What is rewarded: the weighted sum of the rewards that apply."""
 
     weights: dict[str, float] = field(default_factory=lambda: {"equivalence": 1.0})
-    """Reward: weight. 'equivalence', 'think-answer-format', or a function 'package.module:name' of (completions, answers)
-    that returns one number (or None: not applicable) for each; it may be async."""
+    """Reward: weight. 'equivalence', 'think-answer-format', or a function 'package.module:name' of (completions,
+    answers) that returns one number (or None: not applicable) for each; it may be async."""
     answer: tuple[AnswerRule, ...] = ANSWER_RULES
     """Where equivalence looks for the answer, in this order."""
 
@@ -73,10 +73,14 @@ class Reward:
             culprit = _culprit(function, texts, golds)
             raise RewardError(f"reward {name!r} raised {type(error).__name__}: {error}{culprit}.") from error
         if len(values) != len(texts):
-            raise RewardError(f"reward {name!r} returned {len(values)} values for {len(texts)} completions; it needs one each.")
+            raise RewardError(
+                f"reward {name!r} returned {len(values)} values for {len(texts)} completions; it needs one each."
+            )
         for value, text in zip(values, texts, strict=True):
             if value is not None and not _is_number(value):
-                raise RewardError(f"reward {name!r} is {value!r} for {text[:200]!r}; it must be a finite number or None.")
+                raise RewardError(
+                    f"reward {name!r} is {value!r} for {text[:200]!r}; it must be a finite number or None."
+                )
         return [None if value is None else float(value) for value in values]
 
     def _sum(self, group: Group, completion: Any, columns: dict[str, list[float | None]], at: int) -> Any:

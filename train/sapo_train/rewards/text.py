@@ -12,7 +12,9 @@ ANSWER_RULES: tuple[AnswerRule, ...] = ("answer-tag", "boxed", "hashes", "last-n
 _TAG = re.compile(r"<answer>(.*?)</answer>", re.DOTALL)
 _HASHES = re.compile(r"####[ \t]*(\S[^\n]*)")
 _NUMBER = re.compile(r"-?\d+(?:,\d{3})*(?:\.\d+)?(?:/\d+)?|-?\.\d+")
-_FULL = re.compile(r"<think>(?:(?!</?think>|</?answer>).)*</think>\s*<answer>(?:(?!</?think>|</?answer>).)*</answer>", re.DOTALL)
+_FULL = re.compile(
+    r"<think>(?:(?!</?think>|</?answer>).)*</think>\s*<answer>(?:(?!</?think>|</?answer>).)*</answer>", re.DOTALL
+)
 
 
 def extract_answer(text: str, rules: tuple[AnswerRule, ...] = ANSWER_RULES) -> str | None:
@@ -21,8 +23,8 @@ def extract_answer(text: str, rules: tuple[AnswerRule, ...] = ANSWER_RULES) -> s
 
 
 def think_answer_format(text: str) -> float:
-    """Reward the form `<think>text</think><answer>text</answer>`: 1 in full, else ½ if it begins with `<think>` and ends with
-    `</answer>`, ¼ if only one of the two, else 0. Blanks around the parts do not count.
+    """Reward the form `<think>text</think><answer>text</answer>`: 1 in full, else ½ if it begins with `<think>` and
+    ends with `</answer>`, ¼ if only one of the two, else 0. Blanks around the parts do not count.
 
     Source: arXiv:2602.19345, App. A.
     """

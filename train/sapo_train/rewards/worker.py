@@ -1,7 +1,7 @@
 """Run by `equivalence` as a program of its own: answers "are these two the same?" line by line on stdin and stdout.
 
-A warm parent that has loaded math-verify forks the child that does the work, so that a child which hangs or eats memory is
-killed and replaced in milliseconds. Nothing of `sapo_train` or torch is loaded here.
+A warm parent that has loaded math-verify forks the child that does the work, so that a child which hangs or eats
+memory is killed and replaced in milliseconds. Nothing of `sapo_train` or torch is loaded here.
 """
 
 import json
@@ -22,7 +22,8 @@ DELIMITED = re.compile(r"\$|\\\(|\\\[|\\boxed|\\begin")
 
 
 def equivalent(prediction: str, gold: str) -> bool:
-    """Compare as written, and once more as LaTeX where neither says what it is (bare LaTeX is read as text otherwise)."""
+    """Compare as written, and once more as LaTeX where neither says what it is (bare LaTeX is read as text
+    otherwise)."""
     if _same(prediction, gold):
         return True
     bare = [text for text in (prediction, gold) if not DELIMITED.search(text)]

@@ -1,0 +1,106 @@
+"""Recipes and flags: defaults, then the recipe, then flags; every mistake is one line."""
+
+import dataclasses
+import subprocess
+import sys
+
+import pytest
+import yaml
+
+from sapo_train.config import RECIPES, build, describe, load_recipe, merge, parse_flags, plain
+from sapo_train.errors import ConfigError
+from sapo_train.run import RunConfig
+
+
+def resolve(recipe, *flags):
+    return build(RunConfig, merge(recipe, parse_flags(flags)))
+
+
+@pytest.mark.parametrize("recipe", sorted(path.name for path in RECIPES.glob("*.yaml")))
+def test_every_shipped_recipe_builds_and_survives_being_written_out(recipe):
+    run = resolve(load_recipe(recipe))
+    assert build(RunConfig, yaml.safe_load(yaml.safe_dump(plain(run)))) == run
+
+
+def test_flag_wins_over_the_recipe_and_the_recipe_over_the_default():
+    recipe = {"steps": 3, "optim": {"lr": 0.5, "eps": 1e-6}}
+    run = resolve(recipe, "--optim.lr=1e-6", "--objective.positive.tau", "7")
+    assert (run.optim.lr, run.optim.eps, run.optim.weight_decay) == (1e-6, 1e-6, 0.0)
+    assert run.objective.positive == {"tau": 7.0}
+
+
+def test_a_bare_flag_is_true_and_dashes_are_underscores():
+    assert resolve({"steps": 1}, "--allow-uncertified").allow_uncertified
+
+
+@pytest.mark.parametrize(
+    ("values", "says"),
+    [
+        ({"steps": 1, "optim": {"lrr": 1}}, "unknown key optim.lrr; optim has ['lr', "),
+        ({"steps": 1, "optim": {"lrr": 1}}, "Did you mean 'lr'?"),
+        ({"steps": 1, "optimm": {}}, "unknown key optimm; a run has ['name', "),
+        ({}, "steps is required"),
+        ({"steps": "many"}, "steps='many' must be a valid integer"),
+        ({"steps": 0}, "steps=0 must be at least 1"),
+        ({"steps": 1, "optim": 3}, "optim=3 must be a dictionary"),
+        ({"steps": 1, "sampling": {"group_size": 1}}, "with one completion the group mean is the reward"),
+        ({"steps": 1, "sampling": {"temperature": 0}}, "sampling.temperature=0.0 must be positive"),
+        ({"steps": 1, "update": {"minibatches": 9}}, "update.minibatches=9 must be at most sampling.prompts=4"),
+        ({"steps": 2, "optim": {"warmup": 4}}, "steps 2 × epochs 2 × minibatches 1 = 4"),
+        (
+            {"steps": 1, "objective": {"reduction": "mean"}},
+            "objective.reduction='mean' must be 'seq-mean-token-mean', ",
+        ),
+        ({"steps": 1, "data": {"held_out": 624}}, "25**2 = 625"),
+        ({"steps": 1, "data": {"source": "jsonl"}}, "needs data.train"),
+        ({"steps": 1, "evaluation": {"samples": 4}}, "at temperature 0 are all the same"),
+    ],
+)
+def test_a_mistake_is_one_line_that_names_it(values, says):
+    with pytest.raises(ConfigError) as error:
+        build(RunConfig, values)
+    assert says in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("flag", ["optim.lr=1", "--", "-x", "--a=[1", "--optim=1"])
+def test_what_is_not_a_flag_is_refused(flag):
+    with pytest.raises(ConfigError):
+        resolve({"steps": 1}, flag)
+
+
+def test_every_field_has_help_text():
+    rows = describe(RunConfig)
+    assert {"optim.lr", "sampling.temperature", "steps"} <= {name for name, _, _ in rows}
+    assert [name for name, _, says in rows if not says] == []
+
+
+def test_configurations_are_frozen():
+    run = resolve({"steps": 1})
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        run.steps = 2
+
+
+def test_the_gate_is_inert_only_with_one_update_per_batch():
+    assert resolve({"steps": 1}, "--update.epochs=1").inert_gate
+    assert not resolve({"steps": 1}).inert_gate
+
+
+@pytest.mark.parametrize("name", ["nowhere.yaml", "demo.yml"])
+def test_a_recipe_that_is_not_there_offers_those_that_ship(name):
+    with pytest.raises(ConfigError, match=r"demo\.yaml"):
+        load_recipe(name)
+
+
+def test_a_recipe_that_is_no_mapping_is_refused(tmp_path):
+    (tmp_path / "bad.yaml").write_text("- a\n- b")
+    with pytest.raises(ConfigError, match="must be a mapping"):
+        load_recipe(str(tmp_path / "bad.yaml"))
+    (tmp_path / "worse.yaml").write_text("{a: [")
+    with pytest.raises(ConfigError, match="is not YAML"):
+        load_recipe(str(tmp_path / "worse.yaml"))
+
+
+def test_importing_sapo_train_or_its_rewards_loads_no_torch():
+    code = "import sapo_train, sapo_train.rewards, sys; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

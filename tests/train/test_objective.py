@@ -1,0 +1,211 @@
+"""`policy_loss` against ten lines of torch, its invariances, and what it refuses."""
+
+import math
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sapo_train import policy_loss
+from sapo_train.errors import ShapeError
+from sapo_train.objective import count, diagnostics, log_ratio, reduce
+
+REDUCTIONS = ("seq-mean-token-mean", "token-mean", "seq-mean-token-sum-norm")
+LEVELS = ("token", "sequence", "sequence-sum")
+
+
+def example(batch=5, length=7, seed=0):
+    generator = torch.Generator().manual_seed(seed)
+    old = -torch.rand(batch, length, generator=generator) * 3
+    new = (old + 0.2 * torch.randn(batch, length, generator=generator)).requires_grad_()
+    advantages = torch.randn(batch, generator=generator)
+    lengths = torch.randint(1, length + 1, (batch,), generator=generator)
+    return new, old, advantages, torch.arange(length) < lengths[:, None]
+
+
+def by_hand(new, old, advantages, mask, gate, reduction, level, max_length):
+    """The objective as one would write it on paper, completion by completion."""
+    total, tokens = torch.zeros(()), 0
+    for n, o, a, m in zip(new, old, advantages, mask, strict=True):
+        z = (n - o)[m]
+        if level == "sequence":
+            z = z.mean().expand_as(z)
+        if level == "sequence-sum":
+            z = z.sum().expand_as(z)
+        f = gate(z, a.expand_as(z))
+        total = total + (f.mean() if reduction == "seq-mean-token-mean" else f.sum())
+        tokens += len(z)
+    by = {"seq-mean-token-mean": len(new), "token-mean": tokens, "seq-mean-token-sum-norm": len(new) * max_length}
+    return -total / by[reduction]
+
+
+@pytest.mark.parametrize("level", LEVELS)
+@pytest.mark.parametrize("reduction", REDUCTIONS)
+def test_loss_and_gradient_are_those_written_by_hand(gate, reduction, level):
+    new, old, advantages, mask = example()
+    loss, _ = policy_loss(new, old, advantages, mask, gate=gate, reduction=reduction, ratio_level=level, max_length=9)
+    expected = by_hand(new, old, advantages, mask, gate, reduction, level, 9)
+    torch.testing.assert_close(loss, expected)
+    torch.testing.assert_close(torch.autograd.grad(loss, new)[0], torch.autograd.grad(expected, new)[0])
+
+
+def test_on_policy_the_gradient_is_that_of_reinforce(gate):
+    new, _, advantages, mask = example()
+    loss, metrics = policy_loss(new, new.detach(), advantages, mask, gate=gate)
+    gradient = torch.autograd.grad(loss, new)[0]
+    expected = -advantages[:, None] * mask / mask.sum(-1, keepdim=True) / len(new)
+    torch.testing.assert_close(gradient, expected)
+    assert metrics["effective_update_ratio"] == 1
+
+
+@pytest.mark.parametrize("reduction", REDUCTIONS)
+def test_microbatches_in_any_order_with_any_padding_give_the_same_loss_and_gradient(gate, reduction):
+    new, old, advantages, mask = example(batch=6)
+    options = {"gate": gate, "reduction": reduction, "max_length": 9}
+    whole, _ = policy_loss(new, old, advantages, mask, **options)
+    expected = torch.autograd.grad(whole, new)[0]
+    denominator = count(mask, reduction, 9)
+    total, gradient = 0.0, torch.zeros_like(new)
+    for rows in ([4, 0], [2], [5, 3, 1]):
+        wide = [torch.nn.functional.pad(x[rows], (0, 3)) for x in (new, old, mask)]
+        part, _ = policy_loss(wide[0], wide[1], advantages[rows], wide[2], denominator=denominator, **options)
+        total += part.item()
+        gradient += torch.autograd.grad(part, new)[0]
+    assert total == pytest.approx(whole.item(), rel=1e-5)
+    torch.testing.assert_close(gradient, expected)
+
+
+def test_microbatch_means_without_the_global_denominator_would_differ(gate):
+    new, old, advantages, mask = example(batch=6)
+    whole, _ = policy_loss(new, old, advantages, mask, gate=gate, reduction="token-mean")
+    parts = [
+        policy_loss(new[r], old[r], advantages[r], mask[r], gate=gate, reduction="token-mean")[0].item()
+        for r in ([0, 1, 2], [3, 4, 5])
+    ]
+    assert sum(parts) / 2 != pytest.approx(whole.item(), rel=1e-3)
+
+
+@pytest.mark.parametrize("level", LEVELS)
+@pytest.mark.parametrize("reduction", REDUCTIONS)
+def test_what_is_masked_poisons_nothing(gate, reduction, level):
+    new, old, advantages, mask = example()
+    options = {"gate": gate, "reduction": reduction, "ratio_level": level, "max_length": 9}
+    clean, _ = policy_loss(new, old, advantages, mask, **options)
+    expected = torch.autograd.grad(clean, new)[0]
+    dirty_new = torch.where(mask, new.detach(), torch.nan).requires_grad_()
+    dirty_old = torch.where(mask, old, -torch.inf)
+    dirty_advantages = torch.where(mask, advantages[:, None], torch.nan)
+    loss, metrics = policy_loss(dirty_new, dirty_old, dirty_advantages, mask, **options)
+    assert torch.equal(loss, clean)
+    assert torch.equal(torch.autograd.grad(loss, dirty_new)[0], expected)
+    assert all(math.isfinite(value) for value in metrics.values())
+
+
+def test_a_nan_that_counts_stays_visible(gate):
+    new, old, advantages, mask = example()
+    poisoned = new.detach().clone()
+    poisoned[0, 0] = torch.nan
+    assert policy_loss(poisoned, old, advantages, mask, gate=gate)[0].isnan()
+
+
+def test_a_completion_that_is_masked_whole_counts_nowhere(gate):
+    new, old, advantages, mask = example()
+    mask[2] = False
+    kept = [0, 1, 3, 4]
+    for reduction in REDUCTIONS:
+        options = {"gate": gate, "reduction": reduction, "max_length": 9}
+        with_it, metrics = policy_loss(new, old, advantages, mask, **options)
+        without, expected = policy_loss(new[kept], old[kept], advantages[kept], mask[kept], **options)
+        torch.testing.assert_close(with_it, without)
+        assert metrics == pytest.approx(expected)
+
+
+def test_nothing_that_counts_gives_loss_zero_and_gradient_zero(gate):
+    new, old, advantages, mask = example()
+    loss, metrics = policy_loss(new, old, advantages, torch.zeros_like(mask), gate=gate)
+    assert loss.item() == 0
+    assert not torch.autograd.grad(loss, new)[0].any()
+    assert metrics["tokens"] == 0
+
+
+def test_old_log_probs_and_advantages_carry_no_gradient(gate):
+    new, old, advantages, mask = example()
+    old.requires_grad_()
+    advantages.requires_grad_()
+    loss, _ = policy_loss(new, old, advantages, mask, gate=gate)
+    assert torch.autograd.grad(loss, [new, old, advantages], allow_unused=True)[1:] == (None, None)
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"log_probs": torch.zeros(3)}, "log_probs has shape (3,)"),
+        ({"old_log_probs": torch.zeros(2, 4)}, "old_log_probs has shape (2, 4)"),
+        ({"mask": torch.ones(2, 1)}, "mask has shape (2, 1)"),
+        ({"advantages": torch.zeros(3)}, "advantages has shape (3,)"),
+        ({"advantages": torch.zeros(2, 1)}, "advantages has shape (2, 1)"),
+        ({"mask": torch.full((2, 3), 0.5)}, "mask must be bool"),
+        ({"reduction": "mean"}, "reduction='mean' must be one of"),
+        ({"ratio_level": "word"}, "ratio_level='word' must be one of"),
+        ({"reduction": "seq-mean-token-sum-norm"}, "needs max_length"),
+    ],
+)
+def test_what_does_not_fit_together_is_one_clear_sentence(gate, change, says):
+    arguments = {
+        "log_probs": torch.zeros(2, 3),
+        "old_log_probs": torch.zeros(2, 3),
+        "advantages": torch.zeros(2),
+        "mask": torch.ones(2, 3),
+    }
+    arguments |= change
+    tensors = [arguments.pop(name) for name in ("log_probs", "old_log_probs", "advantages", "mask")]
+    with pytest.raises(ShapeError, match=r"^[^\n]+$") as error:
+        policy_loss(*tensors, gate=gate, **arguments)
+    assert says in str(error.value)
+
+
+def test_metrics_are_their_definitions(gate):
+    new, old, advantages, mask = example(batch=4)
+    group = torch.tensor([0, 0, 1, 1])
+    wide = advantages[:, None].expand_as(old)
+    z = log_ratio(new.detach(), old, mask, "token")
+    metrics = diagnostics(z, wide, mask, gate, group)
+    w = gate.weight(z, wide).double()
+    r = z[mask].double().exp()
+    by_prompt = [w[group == g][mask[group == g]].mean().item() for g in (0, 1)]
+    assert metrics["effective_update_ratio"] == pytest.approx(sum(by_prompt) / 2)
+    for sign, part in (("positive", wide > 0), ("negative", wide < 0)):
+        assert metrics[f"effective_update_ratio_{sign}"] == pytest.approx(w[mask & part].mean().item())
+    assert metrics["ratio_mean"] == pytest.approx(r.mean().item())
+    assert metrics["ratio_var"] == pytest.approx(r.var(correction=0).item())
+    assert (metrics["ratio_min"], metrics["ratio_max"]) == pytest.approx((r.min().item(), r.max().item()))
+    assert metrics["log_ratio_var"] == pytest.approx(z[mask].var(correction=0).item())
+    per_sequence = [row[m].var(correction=0).item() for row, m in zip(z, mask, strict=True)]
+    assert metrics["log_ratio_var_per_sequence"] == pytest.approx(sum(per_sequence) / 4)
+    assert metrics["kl_old_new_k3"] == pytest.approx((r - 1 - r.log()).mean().item())
+    assert metrics["effective_sample_size"] == pytest.approx((r.sum() ** 2 / (len(r) * (r**2).sum())).item())
+    assert metrics["score_weight_q50"] == pytest.approx(gate.score_weight(z, wide)[mask].double().quantile(0.5).item())
+
+
+def test_clip_fraction_counts_the_kill_side_alone(hard_clip):
+    z = torch.tensor([[1.0, -1.0, 0.0, 1.0]])
+    mask = torch.ones(1, 4, dtype=torch.bool)
+    up = diagnostics(z, torch.ones(1, 4), mask, hard_clip)
+    down = diagnostics(z, -torch.ones(1, 4), mask, hard_clip)
+    assert (up["clip_fraction"], down["clip_fraction"]) == (0.5, 0.25)
+    assert up["effective_update_ratio"] == 1 - up["clip_fraction"]
+
+
+def test_metrics_stay_finite_where_ratios_are_extreme(gate):
+    z = torch.tensor([[80.0, -80.0, 0.0]])
+    metrics = diagnostics(z, torch.ones(1, 3), torch.ones(1, 3, dtype=torch.bool), gate)
+    assert all(math.isfinite(value) for value in metrics.values())
+
+
+@given(st.lists(st.lists(st.booleans(), min_size=4, max_size=4), min_size=1, max_size=5))
+def test_a_loss_of_one_everywhere_reduces_to_one_unless_nothing_counts(rows):
+    mask = torch.tensor(rows)
+    for reduction in ("seq-mean-token-mean", "token-mean"):
+        mean = reduce(torch.ones(mask.shape), mask, reduction) / max(count(mask, reduction), 1)
+        assert mean.item() == pytest.approx(float(mask.any()))

@@ -1,0 +1,181 @@
+"""Rewards: what is right, what is well formed, and what a hostile answer can do: nothing."""
+
+import time
+
+import pytest
+
+from sapo_train.batch import Completion, Group
+from sapo_train.config import build
+from sapo_train.data import Problem, Prompt
+from sapo_train.errors import ConfigError, RewardError
+from sapo_train.rewards import extract_answer, math_equivalence, think_answer_format
+from sapo_train.rewards.equivalence import LIMIT
+from sapo_train.rewards.score import RewardConfig, build_reward
+
+
+@pytest.mark.parametrize(
+    ("prediction", "gold", "same"),
+    [
+        ("25", "25", True),
+        ("7 + 18 = 25", "25", True),
+        ("24", "25", False),
+        ("1,000", "1000", True),
+        (r"\frac{1}{2}", "0.5", True),
+        (r"\dfrac{1}{3}", r"\frac{1}{3}", True),
+        (r"so \boxed{\frac{2}{4}}", r"\frac{1}{2}", True),
+        (r"\boxed{3}", "4", False),
+        ("<answer>7</answer>", "7", True),
+        ("<answer>7</answer> and not 8", "7", True),
+        ("2x+1", "1+2x", True),
+        ("", "1", False),
+        ("no number at all", "1", False),
+    ],
+)
+def test_equivalence(prediction, gold, same):
+    assert math_equivalence(prediction, gold) is same
+
+
+HOSTILE = {
+    "tower of powers": "9**9**9**9",
+    "tower of powers in LaTeX": "$9^{9^{9^{9}}}$",
+    "deep brackets": "$" + "(" * 9_000 + "1" + ")" * 9_000 + "$",
+    "100 kB of brackets": "(" * 100_000,
+    "open braces": "{" * 19_000,
+    "nested fractions": r"\frac{" * 3_000,
+    "double factorial": "$100000000!!$",
+    "surrogates and zeros": "\x00\ud800\n7",
+}
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_a_hostile_answer_scores_zero_and_the_next_one_is_judged(name):
+    assert math_equivalence(HOSTILE[name], "41") is False
+    assert math_equivalence("41", "41") is True
+
+
+def test_an_answer_that_never_ends_is_cut_off_at_the_limit():
+    math_equivalence("1", "1")  # the worker is up
+    start = time.monotonic()
+    assert math_equivalence("9**9**9**9", "7") is False
+    assert LIMIT <= time.monotonic() - start  # it did hang: the limit is what ended it
+
+
+@pytest.mark.parametrize(
+    ("text", "answer"),
+    [
+        ("<answer> 5 </answer> or 6", "5"),
+        (r"first \boxed{1}, then \boxed{\frac{1}{2}} and 9", r"\frac{1}{2}"),
+        ("work 3\n#### 1,234", "1,234"),
+        ("7 plus 18 is 25.", "25"),
+        ("it is -3.5, surely", "-3.5"),
+        ("a half is 1/2", "1/2"),
+        ("no number", None),
+        (r"\boxed{3", "3"),
+        ("", None),
+    ],
+)
+def test_the_answer_is_found_by_the_first_rule_that_finds_one(text, answer):
+    assert extract_answer(text) == answer
+
+
+def test_rules_apply_as_configured():
+    text = r"#### 3 and \boxed{4}"
+    assert extract_answer(text, ("hashes",)) == r"3 and \boxed{4}"
+    assert extract_answer("the number 4", ("boxed",)) is None
+
+
+@pytest.mark.parametrize(
+    ("text", "reward"),
+    [
+        ("<think>a</think><answer>b</answer>", 1.0),
+        ("<think>\na\n</think>\n<answer>\nb\n</answer>\n", 1.0),
+        ("<think>a</think>so<answer>b</answer>", 0.5),
+        ("<think>a <answer>b</answer>", 0.5),
+        ("<think>a</think><answer>b", 0.25),
+        ("a</think><answer>b</answer>", 0.25),
+        ("a", 0.0),
+        ("", 0.0),
+        ("<think>a</think><answer>b</answer><answer>c</answer>", 0.5),
+        ("<think>a<think>b</think><answer>c</answer>", 0.5),
+    ],
+)
+def test_the_format_reward_of_the_paper(text, reward):
+    assert think_answer_format(text) == reward
+
+
+def group(*texts, answer="25") -> Group:
+    import torch
+
+    prompt = Prompt(problem=Problem("p1", "?", answer), tokens=torch.tensor([1]))
+    empty = torch.zeros(1)
+    return Group(
+        prompt=prompt,
+        completions=tuple(Completion(tokens=empty, log_probs=empty, text=t, truncated=False) for t in texts),
+    )
+
+
+def rewards(weights, *texts):
+    return [c.reward for c in build_reward(RewardConfig(weights=weights)).score([group(*texts)])[0].completions]
+
+
+def half_when_short(completions, answers):
+    return [0.5 if len(c) < 5 else None for c in completions]
+
+
+async def slow_one(completions, answers):
+    return [1.0 for _ in completions]
+
+
+def always_none(completions, answers):
+    return [None for _ in completions]
+
+
+def sometimes_nan(completions, answers):
+    return [float("nan") if c == "bad one" else 1.0 for c in completions]
+
+
+def raises(completions, answers):
+    if "bad one" in completions:
+        raise KeyError("lost")
+    return [1.0 for _ in completions]
+
+
+def too_few(completions, answers):
+    return [1.0]
+
+
+HERE = "sapo_train_reward_functions"
+
+
+@pytest.fixture(autouse=True)
+def importable(monkeypatch):
+    import sys
+
+    monkeypatch.setitem(sys.modules, HERE, sys.modules[__name__])
+
+
+def test_rewards_are_summed_with_their_weights_and_none_means_not_applicable():
+    weights = {"equivalence": 2.0, f"{HERE}:half_when_short": 1.0, f"{HERE}:slow_one": 0.1}
+    assert rewards(weights, "25", "the sum is 25", "26") == pytest.approx([2.6, 2.1, 0.6])
+
+
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [
+        ("always_none", "no reward applies to problem 'p1'"),
+        ("sometimes_nan", "is nan for 'bad one'"),
+        ("raises", "raised KeyError: 'lost' for completion 'bad one'"),
+        ("too_few", "returned 1 values for 2 completions"),
+    ],
+)
+def test_a_reward_that_fails_names_the_sample(name, says):
+    with pytest.raises(RewardError) as error:
+        rewards({f"{HERE}:{name}": 1.0}, "fine", "bad one")
+    assert says in str(error.value)
+
+
+def test_an_unknown_reward_is_refused():
+    with pytest.raises(ConfigError, match="no reward 'exactness'"):
+        build(RewardConfig, {"weights": {"exactness": 1}})
+    with pytest.raises(ConfigError, match="cannot find reward"):
+        build_reward(RewardConfig(weights={"nowhere.at.all:f": 1.0}))
