@@ -115,18 +115,22 @@ METADATA = {
 
 
 def data_of(figure: Figure) -> str:
-    """The figure's labelled curves as CSV, one row a point: panel, curve, x, y in the axes' own units."""
-    out = StringIO()
-    rows = csv.writer(out, lineterminator="\n")
-    rows.writerow(("panel", "curve", "x", "y"))
+    """The figure's labelled curves as CSV, a row for each panel and x, a column for each curve, in the axes' units."""
+    rows: dict[tuple[str, str], dict[str, str]] = {}
+    curves: dict[str, None] = {}
     for axes in figure.axes:
         panel = axes.get_label() or f"{axes.get_ylabel()} over {axes.get_xlabel()}"
         for line in axes.get_lines():
-            label = str(line.get_label())
+            label = str(line.get_label()).replace("$", "").replace(r"\leq", "≤")
             if label.startswith("_"):
                 continue
-            points = np.column_stack([np.asarray(line.get_xdata(), float), np.asarray(line.get_ydata(), float)])
-            rows.writerows((panel, label, f"{x:.6g}", f"{y:.6g}") for x, y in points)
+            curves[label] = None
+            for x, y in zip(np.asarray(line.get_xdata(), float), np.asarray(line.get_ydata(), float), strict=True):
+                rows.setdefault((str(panel), f"{x:.6g}"), {})[label] = f"{y:.6g}"
+    out = StringIO()
+    table = csv.writer(out, lineterminator="\n")
+    table.writerow(("panel", "x", *curves))
+    table.writerows((panel, x, *(row.get(curve, "") for curve in curves)) for (panel, x), row in rows.items())
     return out.getvalue()
 
 

@@ -75,9 +75,10 @@ def test_a_figure_comes_with_its_data_and_the_command_that_made_it(
     assert said in outputs[1].read_text(encoding="utf-8")
     assert said.encode() in outputs[2].read_bytes()
     with (tmp_path / "fig.csv").open(encoding="utf-8") as file:
-        rows = [row for row in csv.DictReader(file) if row["curve"] == "arctan"]
+        rows = list(csv.DictReader(file))
+    assert list(rows[0]) == ["panel", "x", "hard-clip, ε = 0.2  (A > 0)", "hard-clip, ε = 0.2  (A ≤ 0)", "arctan"]
     for row in rows:
-        assert float(row["y"]) == pytest.approx(1 / (1 + (10 * (float(row["x"]) - 1)) ** 2), rel=1e-3)
+        assert float(row["arctan"]) == pytest.approx(1 / (1 + (10 * (float(row["x"]) - 1)) ** 2), rel=1e-3)
 
 
 def test_the_same_command_gives_the_same_bytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
