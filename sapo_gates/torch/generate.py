@@ -47,7 +47,8 @@ def rewritings(declared: Expr) -> Iterator[Expr]:
 def _pieces(expression: Any, rewrite: Any) -> Expr:
     """Rewrite every piece on its own."""
     if isinstance(expression, Piecewise):
-        return Piecewise(*((rewrite(piece), condition.subs(r, 1 + x)) for piece, condition in expression.args))
+        pairs: Any = expression.args
+        return Piecewise(*((rewrite(piece), condition.subs(r, 1 + x)) for piece, condition in pairs))
     return rewrite(expression)
 
 
@@ -62,7 +63,23 @@ def _named(expression: Any) -> Any:
                 return slope * name
         return sum_
 
-    return expression.replace(lambda e: e.is_Add, shorter)
+    return expression.replace(lambda e: e.is_Add, _complemented).replace(lambda e: e.is_Add, shorter)
+
+
+def _complemented(sum_: Any) -> Any:
+    """1 - sigmoid(u), 1 - erf(u) and 1 - tanh(u) as what is left, which is small where they are close to 1."""
+    constant, rest = sum_.as_coeff_Add()
+    for term in Add.make_args(rest):
+        factor_, function = term.as_coeff_Mul()
+        if constant != 0 and abs(factor_) == abs(constant):
+            sign, u = -factor_ / constant, function.args[0] if function.args else None
+            if isinstance(function, sigmoid) and sign == 1:
+                return rest - term + constant * sigmoid(-u)
+            if isinstance(function, sympy.erf):
+                return rest - term + constant * sympy.erfc(sign * u)
+            if isinstance(function, sympy.tanh):
+                return rest - term + 2 * constant * sigmoid(-2 * sign * u)
+    return sum_
 
 
 def function_source(name: str, expression: Any) -> str:
@@ -72,8 +89,9 @@ def function_source(name: str, expression: Any) -> str:
         ExportError: the formula needs a function that torch does not have.
     """
     parts, results = sympy.cse([expression], symbols=sympy.numbered_symbols("t"), optimizations=[])
+    (result,) = results  # type: ignore[misc]
     lines = [f"    {symbol} = {_text(part)}" for symbol, part in parts]
-    return "\n".join([f"def {name}(z, x, r, k):", *lines, f"    return {_operand(results[0])}", ""])
+    return "\n".join([f"def {name}(z, x, r, k):", *lines, f"    return {_operand(result)}", ""])
 
 
 def _constant(number: Any) -> str:

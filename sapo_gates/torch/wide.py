@@ -139,8 +139,10 @@ class Wide:
         other = self.lift(other)
         mine = torch.where(self.m.hi == 0, -FAR, self.scale.hi)
         theirs = torch.where(other.m.hi == 0, -FAR, other.scale.hi)
-        larger = choose(mine >= theirs, self.scale, other.scale)
-        return Wide(Wide(self.m, self.scale - larger).real() + Wide(other.m, other.scale - larger).real(), larger)
+        first = mine >= theirs
+        large = Wide(choose(first, self.m, other.m), choose(first, self.scale, other.scale))
+        small = Wide(choose(first, other.m, self.m), choose(first, other.scale, self.scale) - large.scale)
+        return Wide(large.m + small.real(), large.scale)
 
     def __sub__(self, other: "Wide | float") -> "Wide":
         return self + -self.lift(other)

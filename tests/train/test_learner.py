@@ -125,12 +125,9 @@ def test_a_head_without_its_soft_cap_is_caught_by_the_check(monkeypatch):
 
 
 def test_a_completion_that_sees_its_neighbour_is_caught_by_the_check(policy, monkeypatch):
-    leaky = lambda self, window=None: (
-        (self.group[:, None] == self.group)
-        & (  # noqa: E731
-            self.positions[:, None] >= self.positions
-        )
-    )
+    def leaky(pack, window=None):
+        return (pack.group[:, None] == pack.group) & (pack.positions[:, None] >= pack.positions)
+
     monkeypatch.setattr(Pack, "sees", leaky)
     assert packed_error(policy) > AGREEMENT
 

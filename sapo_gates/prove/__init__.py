@@ -1,0 +1,1 @@
+"""How requirements are proved: rigorous intervals, limits, sections between breakpoints, branch and bound."""

@@ -1,0 +1,193 @@
+"""One sign of A of one gate, with everything the requirements share: branches, forms, claims already settled."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Literal
+
+import sympy
+from sympy import Expr
+
+from sapo_gates.gate import Gate, Parameter
+from sapo_gates.prove.boxes import Budget, Closed, Leaf, Open, Violated
+from sapo_gates.prove.enclose import compiled
+from sapo_gates.prove.forms import forms_of
+from sapo_gates.prove.interval import Interval, Undefined
+from sapo_gates.prove.limits import ZERO_FROM_ABOVE, Limit, limit
+from sapo_gates.prove.sections import Branch, Section, Unsupported, branches_of
+from sapo_gates.prove.signs import SectionProver
+from sapo_gates.prove.tails import S
+from sapo_gates.verdict import Sign
+
+FIRST_TRY = 400  # boxes spent on each form of a weight before the next form is tried
+Claim = Callable[[SectionProver, Budget], Closed | Violated | Open]
+
+
+@dataclass(frozen=True)
+class Settled:
+    """How a claim about one section ended, and the form of the weight that ended it."""
+
+    branch: Branch
+    section: Section
+    outcome: Closed | Violated | Open
+
+
+@dataclass
+class Case:
+    """One sign of A; requirements read it and leave it unchanged but for what it remembers."""
+
+    gate: Gate
+    side: Sign
+    budget: Budget
+
+    @cached_property
+    def parameters(self) -> tuple[Parameter, ...]:
+        """The parameters this branch depends on."""
+        return self.gate.parameters_for(self.side)
+
+    @cached_property
+    def branches(self) -> tuple[Branch, ...]:
+        """The branch on cells of its parameter domain.
+
+        Raises:
+            Unsupported: a corner that cannot be placed.
+        """
+        return branches_of(self.gate.kind, self.gate.declared(self.side), self.parameters)
+
+    @property
+    def scope(self) -> str:
+        """The domain a verdict is for, in words."""
+        if not self.parameters:
+            return "the gate as it stands"
+        return "for all " + ", ".join(f"{p.name} in {p.domain}" for p in self.parameters)
+
+    @cached_property
+    def decay(self) -> tuple[Settled, ...]:
+        """w does not grow away from r = 1, section by section."""
+        return self.over_sections(lambda prover, budget: prover.decays(budget))
+
+    @cached_property
+    def defined(self) -> tuple[Settled, ...]:
+        """w is defined and continuous inside every section."""
+        return self.over_sections(lambda prover, budget: prover.is_defined("weight", budget))
+
+    def over_sections(self, claim: Claim) -> tuple[Settled, ...]:
+        """The claim on every section, each with the first form of the weight that settles it."""
+        return tuple(
+            self._with_forms(branch, section, claim) for branch in self.branches for section in branch.sections
+        )
+
+    def _with_forms(self, branch: Branch, section: Section, claim: Claim) -> Settled:
+        tried: list[Settled] = []
+        for form in forms_of(section.weight):
+            candidate = replace(section, weight=form)
+            limited = Budget(self.budget.deadline, FIRST_TRY)
+            outcome = claim(SectionProver(branch, candidate), limited)
+            tried.append(Settled(branch, candidate, outcome))
+            if not isinstance(outcome, Open):
+                return tried[-1]
+        last = tried[0]
+        return replace(last, outcome=claim(SectionProver(branch, last.section), self.budget))
+
+
+def claim_evidence(claim: str, settled: Sequence[Settled]) -> dict[str, object]:
+    """What `recheck` needs of a claim over all sections: for each, the form and the leaves."""
+    sections = []
+    for one in settled:
+        assert isinstance(one.outcome, Closed)
+        sections.append(
+            {
+                **section_key(one.branch, one.section),
+                "weight": sympy.sstr(one.section.weight),
+                "leaves": [leaf_evidence(leaf) for leaf in one.outcome.leaves],
+            }
+        )
+    return {"claim": claim, "sections": sections}
+
+
+def section_key(branch: Branch, section: Section) -> dict[str, object]:
+    """Which section: the chart, the cell of parameters, its ends in the chart's x and its coordinate t."""
+    return {
+        "chart": branch.chart.kind,
+        "eliminates": str(branch.chart.parameter) if branch.chart.parameter is not None else None,
+        "domains": {str(p): str(domain) for p, domain in branch.all_domains.items()},
+        "lower": sympy.sstr(section.lower),
+        "upper": sympy.sstr(section.upper),
+        "side": section.side,
+    }
+
+
+def leaf_evidence(leaf: Leaf) -> dict[str, object]:
+    """A leaf as texts: the range of t and of each parameter, and the rule."""
+    return {
+        "box": {str(symbol): [_end(range_.lower), _end(range_.upper)] for symbol, range_ in leaf.box.items()},
+        "rule": leaf.rule,
+    }
+
+
+def _end(end: object) -> str:
+    return ("oo" if end > 0 else "-oo") if isinstance(end, float) else str(end)
+
+
+def first_open(settled: Sequence[Settled]) -> str | None:
+    """The first box that was not closed, in words, or None."""
+    for one in settled:
+        if isinstance(one.outcome, Open):
+            parts = [f"{s} in [{_end(b.lower)}, {_end(b.upper)}]" for s, b in one.outcome.box.items()]
+            return f"not settled on {', '.join(parts)} ({one.branch.chart.kind} chart)"
+    return None
+
+
+@dataclass(frozen=True)
+class OneSided:
+    """A one-sided limit at a breakpoint: an expression in the parameters, or a limit that was enclosed."""
+
+    expression: Expr | None
+    limit: Limit | None
+
+    def enclosure(self, ranges: dict[sympy.Symbol, Interval]) -> Interval:
+        """The limit's range.
+
+        Raises:
+            Undefined: infinite, or not known.
+        """
+        if self.expression is not None:
+            return compiled(self.expression)(ranges)
+        if self.limit is None:
+            raise Undefined("no limit known")
+        return self.limit.finite
+
+
+def one_sided(section: Section, expression: Expr, end: Literal["lower", "upper"], branch: Branch) -> OneSided:
+    """The limit of the expression at that end of its section, from inside."""
+    at = getattr(section, f"t_{end}")
+    point = sympy.Rational(at.numerator, at.denominator)
+    ranges = {**branch.ranges}
+    value = expression.xreplace({section.t: point})
+    if not value.has(sympy.nan, sympy.zoo, sympy.oo):
+        try:
+            compiled(value)({p: branch_interval(branch, p) for p in value.free_symbols})
+            return OneSided(value, None)
+        except Undefined:
+            pass
+    inwards = point + S if end == "lower" else point - S
+    near = expression.xreplace({section.t: inwards})
+    for form in (near, near.replace(lambda e: e.is_Add, sympy.factor)):
+        try:
+            found = limit(form, S, ZERO_FROM_ABOVE, ranges)
+        except (Undefined, KeyError):
+            continue
+        if found.is_zero:
+            return OneSided(sympy.Integer(0), found)
+        return OneSided(None, found)
+    return OneSided(None, None)
+
+
+def branch_interval(branch: Branch, symbol: object) -> Interval:
+    """The interval of any of the branch's parameters."""
+    from sapo_gates.prove.sections import domain_interval
+
+    return domain_interval(branch.all_domains[symbol])  # type: ignore[index]
+
+
+__all__ = ["Case", "OneSided", "Settled", "Unsupported", "claim_evidence", "first_open", "one_sided", "section_key"]

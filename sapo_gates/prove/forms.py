@@ -1,0 +1,73 @@
+"""Equal expressions that intervals enclose better: normal form, derivatives by factors and by terms.
+
+An interval forgets that two occurrences of a variable are the same; so the form decides what can be proved.
+"""
+
+from collections.abc import Iterator
+
+import sympy
+from sympy import Add, Expr, Mul, Pow, Symbol
+
+from sapo_gates.derive import derivative
+
+
+def normal(expression: Expr) -> Expr:
+    """One fraction whose numerator is expanded, if that is shorter: softsign's weight becomes (1 + u^2)^(-3/2)."""
+    numerator, denominator = sympy.fraction(sympy.together(expression))
+    single = sympy.powsimp(sympy.factor_terms(sympy.expand(numerator)) / denominator)
+    shorter = sympy.count_ops(single) < sympy.count_ops(expression)
+    return single if shorter else expression
+
+
+def forms_of(expression: Expr) -> Iterator[Expr]:
+    """The expression, and equal ones that intervals may enclose better, each once; dear ones last."""
+    seen: set[Expr] = set()
+    for form in (
+        lambda: expression,
+        lambda: normal(expression),
+        lambda: sympy.simplify(expression) if sympy.count_ops(expression) < MAX_SIMPLIFIED else expression,
+    ):
+        found = form()
+        if found not in seen:
+            seen.add(found)
+            yield found
+
+
+MAX_SIMPLIFIED = 60  # operations; simplify can take minutes on more
+
+
+def is_identity(a: Expr, b: Expr) -> bool:
+    """a = b, shown by bringing a - b over one denominator and expanding; False means only that this does not show it."""
+    if a == b:
+        return True
+    difference = a - b
+    for spelled in (difference, difference.rewrite(sympy.exp)):
+        numerator, _ = sympy.fraction(sympy.together(spelled))
+        if sympy.expand(numerator) == 0 or sympy.expand(sympy.powsimp(sympy.expand(numerator))) == 0:
+            return True
+    return False
+
+
+def log_derivative(expression: Expr, by: Symbol) -> Expr:
+    """w'/w, factor by factor: (a^p b)'/(a^p b) = p a'/a + b'/b. Valid where no factor is 0."""
+    if by not in expression.free_symbols:
+        return sympy.Integer(0)
+    match expression:
+        case Mul():
+            return Add(*(log_derivative(factor, by) for factor in expression.args))
+        case Pow() if by not in expression.exp.free_symbols:
+            return expression.exp * log_derivative(expression.base, by)
+        case Pow():
+            return derivative(expression.exp * sympy.log(expression.base), by)
+        case sympy.exp():
+            return derivative(expression.args[0], by)
+        case sympy.sech():
+            return -sympy.tanh(expression.args[0]) * derivative(expression.args[0], by)
+        case sympy.cosh():
+            return sympy.tanh(expression.args[0]) * derivative(expression.args[0], by)
+    return derivative(expression, by) / expression
+
+
+def derivative_by_terms(expression: Expr, by: Symbol) -> Expr:
+    """w' as a sum of term * (its log-derivative), so that falling terms stay visibly falling."""
+    return Add(*(term * log_derivative(term, by) for term in Add.make_args(expression)))

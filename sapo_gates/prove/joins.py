@@ -1,0 +1,153 @@
+"""What happens to f and w at the breakpoints between sections."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+from functools import cached_property
+from typing import Literal
+
+import sympy
+from flint import arb
+from sympy import Expr, Rational
+
+from sapo_gates.prove.case import Case, OneSided, one_sided
+from sapo_gates.prove.enclose import compiled
+from sapo_gates.prove.forms import is_identity
+from sapo_gates.prove.interval import Interval, Undefined, working_precision
+from sapo_gates.prove.sections import Branch, Section, Unsupported, domain_interval, value_at
+from sapo_gates.prove.witness import WITNESS_PRECISION, names, parameter_points, rational, shown
+from sapo_gates.verdict import Witness
+
+Quantity = Literal["value", "weight"]
+
+
+@dataclass(frozen=True)
+class Join:
+    """A breakpoint, the sections that meet there, and the one-sided limits of one quantity."""
+
+    branch: Branch
+    before: Section
+    after: Section
+    quantity: Quantity
+
+    @property
+    def at(self) -> Expr:
+        """The breakpoint in the chart's x."""
+        return self.before.upper
+
+    @property
+    def place(self) -> str:
+        """The breakpoint as a ratio, in words."""
+        return f"r = {sympy.sstr(self.branch.chart.ratio.xreplace({self.branch.chart.x: self.at}))}"
+
+    @cached_property
+    def sides(self) -> tuple[OneSided, OneSided]:
+        """Limits from the left and from the right."""
+        return (
+            one_sided(self.before, _of(self.before, self.quantity), "upper", self.branch),
+            one_sided(self.after, _of(self.after, self.quantity), "lower", self.branch),
+        )
+
+    @cached_property
+    def is_smooth(self) -> bool:
+        """Both limits are the same finite number for every parameter, by identity."""
+        left, right = self.sides
+        if left.expression is None or right.expression is None:
+            return False
+        return is_identity(left.expression, right.expression)
+
+    @cached_property
+    def fills(self) -> bool:
+        """The value at the breakpoint itself is that limit (declared values only; a derivative has no say there)."""
+        whole = self.branch.value
+        if self.quantity == "weight" or whole is None or not whole.has(sympy.Piecewise):
+            return True
+        ranges = {p: domain_interval(d) for p, d in self.branch.all_domains.items()}
+        left = self.sides[0].expression
+        try:
+            at = value_at(whole, {self.branch.chart.x: self.at}, ranges)
+        except Unsupported:
+            return False
+        return left is not None and is_identity(at, left)
+
+    @cached_property
+    def difference(self) -> Interval | None:
+        """Right limit minus left limit, over the whole cell."""
+        ranges = {p: domain_interval(d) for p, d in self.branch.all_domains.items()}
+        left, right = self.sides
+        try:
+            if left.expression is not None and right.expression is not None:
+                return compiled(sympy.factor(right.expression - left.expression))(ranges)
+            return right.enclosure(ranges) + -left.enclosure(ranges)
+        except Undefined:
+            return None
+
+    @cached_property
+    def rises(self) -> bool | None:
+        """Whether w jumps away from r = 1 upwards for some parameter; False only if for none; None if not certain."""
+        if self.is_smooth or self.at == self.branch.chart.on_policy:
+            return False
+        if self.difference is None:
+            return None
+        outwards = self.difference if self.after.side == "right" else -self.difference
+        if outwards.is_positive:
+            return True
+        return False if outwards.is_nonpositive else None
+
+    def evidence(self) -> dict[str, object]:
+        """For recheck."""
+        left, right = (None if side.expression is None else sympy.sstr(side.expression) for side in self.sides)
+        return {"at": sympy.sstr(self.at), "quantity": self.quantity, "left": left, "right": right}
+
+    def witness(self, case: Case, why: str) -> Witness | None:
+        """The jump at exact parameters, if both one-sided limits are enclosed apart there."""
+        for parameters in parameter_points(case.gate, case.side, self.branch.all_domains):
+            point = dict(parameters)
+            with working_precision(WITNESS_PRECISION):
+                try:
+                    left, right = (
+                        compiled(side.expression.xreplace(point))({})
+                        if side.expression is not None
+                        else side.enclosure({})
+                        for side in self.sides
+                    )
+                except (Undefined, KeyError):
+                    continue
+            if not (left.upper < right.lower or right.upper < left.lower):
+                continue
+            ratio = self.branch.chart.ratio.xreplace({self.branch.chart.x: self.at}).xreplace(point)
+            kind, where = _exact_place(ratio)
+            return Witness(
+                kind=kind,
+                r=where,
+                parameters=names(parameters),
+                enclosure=(shown(left), shown(right)),
+                why=f"{why}: from {_short(left)} to {_short(right)} at r = {sympy.sstr(ratio)}",
+            )
+        return None
+
+
+def _exact_place(ratio: Expr) -> tuple[Literal["jump", "pair"], tuple[str, ...]]:
+    """The breakpoint as a rational, or two rationals 2^-40 apart around it."""
+    if isinstance(ratio, Rational):
+        return "jump", (str(ratio),)
+    middle = compiled(ratio)({}).lower.str(30, radius=False)
+    nearby = Fraction(middle).limit_denominator(2**40)
+    width = Fraction(1, 2**40)
+    return "pair", (str(rational(nearby - width)), str(rational(nearby + width)))
+
+
+def _short(range_: Interval) -> str:
+    return ((range_.lower + range_.upper) / arb(2)).str(6, radius=False)
+
+
+def _of(section: Section, quantity: Quantity) -> Expr:
+    expression = section.value if quantity == "value" else section.weight
+    assert expression is not None
+    return expression
+
+
+def joins_of(branch: Branch, quantity: Quantity) -> Iterator[Join]:
+    """Every breakpoint of a branch, from left to right."""
+    for before, after in zip(branch.sections, branch.sections[1:], strict=False):
+        yield Join(branch, before, after, quantity)

@@ -1,0 +1,156 @@
+"""Limits as one variable goes to an end, for whole ranges of the parameters at once.
+
+Every operation continues to the extended line where that is continuous (tanh(oo) = 1, 1/oo = 0+), and refuses where it
+is not (0 * oo, oo - oo): a limit is either certain or not claimed. SymPy's own `limit` is not used, because it cannot be
+checked.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+import sympy
+from sympy import Add, Expr, Mul, Pow, Rational, Symbol
+
+from sapo_gates.functions import sigmoid
+from sapo_gates.prove.enclose import compiled, power
+from sapo_gates.prove.interval import ONE, ZERO, Interval, Undefined
+
+
+@dataclass(frozen=True)
+class Limit:
+    """+-oo, or a number that lies in the interval for every parameter value.
+
+    approach: +1 or -1 if the limit is 0 and reached from above or from below.
+    """
+
+    infinite: Literal[-1, 0, 1] = 0
+    interval: Interval | None = None
+    approach: Literal[-1, 0, 1] = 0
+
+    @property
+    def finite(self) -> Interval:
+        """The interval of a finite limit.
+
+        Raises:
+            Undefined: the limit is infinite.
+        """
+        if self.interval is None:
+            raise Undefined("infinite limit")
+        return self.interval
+
+    @property
+    def sign(self) -> Literal[-1, 0, 1]:
+        """The sign that the expression has near the end for every parameter value, 0 if that is not certain."""
+        if self.infinite or self.approach:
+            return self.infinite or self.approach
+        return 1 if self.finite.is_positive else -1 if self.finite.is_negative else 0
+
+    @property
+    def is_zero(self) -> bool:
+        """The limit is exactly 0."""
+        return self.interval is not None and bool(self.interval.lower == 0 and self.interval.upper == 0)
+
+
+TO_INFINITY = Limit(infinite=1)
+TO_MINUS_INFINITY = Limit(infinite=-1)
+ZERO_FROM_ABOVE = Limit(interval=Interval(ZERO, ZERO), approach=1)
+
+_AT_INFINITY: dict[object, tuple[Limit, Limit]] = {  # at -oo, at +oo
+    sympy.exp: (ZERO_FROM_ABOVE, TO_INFINITY),
+    sympy.tanh: (Limit(interval=Interval(-ONE, -ONE)), Limit(interval=Interval(ONE, ONE))),
+    sympy.erf: (Limit(interval=Interval(-ONE, -ONE)), Limit(interval=Interval(ONE, ONE))),
+    sympy.erfc: (Limit(interval=Interval(ONE + 1, ONE + 1)), ZERO_FROM_ABOVE),
+    sigmoid: (ZERO_FROM_ABOVE, Limit(interval=Interval(ONE, ONE))),
+    sympy.sech: (ZERO_FROM_ABOVE, ZERO_FROM_ABOVE),
+    sympy.cosh: (TO_INFINITY, TO_INFINITY),
+    sympy.sinh: (TO_MINUS_INFINITY, TO_INFINITY),
+    sympy.asinh: (TO_MINUS_INFINITY, TO_INFINITY),
+}
+
+
+def limit(expression: Expr, variable: Symbol, end: Limit, parameters: Mapping[Symbol, Interval]) -> Limit:
+    """The limit as variable -> end (+oo, -oo or 0 from above), the parameters anywhere in their ranges.
+
+    Raises:
+        Undefined: an indeterminate form, or a function whose continuation is not known; nothing is claimed.
+    """
+    if variable not in expression.free_symbols:
+        return Limit(interval=compiled(expression)(parameters))
+    if expression == variable:
+        return end
+    arguments = [limit(argument, variable, end, parameters) for argument in expression.args]
+    match expression:
+        case Add():
+            return _sum(arguments)
+        case Mul():
+            return _product(arguments)
+        case Pow(exp=Rational() as exponent):
+            return _power(arguments[0], exponent)
+        case Pow():
+            return _function(sympy.exp, _product([arguments[1], _function(sympy.log, arguments[0])]))
+    if len(arguments) != 1:
+        raise Undefined(f"no limit known for {expression.func.__name__}")
+    return _function(expression.func, arguments[0])
+
+
+def _sum(terms: list[Limit]) -> Limit:
+    infinite = {term.infinite for term in terms if term.infinite}
+    if len(infinite) > 1:
+        raise Undefined("oo - oo")
+    if infinite:
+        return Limit(infinite=infinite.pop())
+    total = terms[0].finite
+    for term in terms[1:]:
+        total = total + term.finite
+    approaches = {term.approach for term in terms}
+    return Limit(interval=total, approach=approaches.pop() if len(approaches) == 1 else 0)
+
+
+def _product(factors: list[Limit]) -> Limit:
+    signs = [factor.sign for factor in factors]
+    sign: Literal[-1, 0, 1] = 0 if 0 in signs else 1 if signs.count(-1) % 2 == 0 else -1
+    if any(factor.infinite for factor in factors):
+        if sign == 0 or any(factor.interval is not None and factor.is_zero for factor in factors):
+            raise Undefined("0 * oo")
+        return Limit(infinite=sign)
+    total = factors[0].finite
+    for factor in factors[1:]:
+        total = total * factor.finite
+    zero = any(factor.is_zero for factor in factors)
+    return Limit(interval=total, approach=sign if zero else 0)
+
+
+def _power(base: Limit, exponent: Rational) -> Limit:
+    positive_base = base.sign > 0 or exponent.q != 1 or exponent.p % 2 == 0
+    if exponent.q != 1 and base.sign <= 0 and not (base.interval is not None and base.interval.is_positive):
+        raise Undefined("root of a number that may be negative")
+    direction: Literal[-1, 1] = 1 if positive_base else -1
+    if base.infinite:
+        return Limit(infinite=direction) if exponent > 0 else Limit(interval=Interval(ZERO, ZERO), approach=direction)
+    if base.is_zero:
+        if exponent < 0:
+            if base.sign == 0:
+                raise Undefined("1/0 from both sides")
+            return Limit(infinite=direction)
+        even = exponent.q == 1 and exponent.p % 2 == 0 and base.sign != 0
+        return Limit(interval=base.finite, approach=1 if even else base.approach)
+    return Limit(interval=power(base.finite, exponent))
+
+
+def _function(function: object, argument: Limit) -> Limit:
+    if argument.infinite:
+        if function is sympy.log and argument.infinite > 0:
+            return TO_INFINITY
+        if function is sympy.atan:
+            value = compiled(sympy.pi / 2)({})
+            return Limit(interval=value if argument.infinite > 0 else -value)
+        if function not in _AT_INFINITY:
+            raise Undefined(f"no limit known for {function}")
+        return _AT_INFINITY[function][argument.infinite > 0]
+    if function is sympy.log and argument.is_zero and argument.approach > 0:
+        return TO_MINUS_INFINITY
+    dummy = Symbol("argument")
+    value = compiled(function(dummy))({dummy: argument.finite})  # type: ignore[operator]
+    odd = function in (sympy.tanh, sympy.erf, sympy.sinh, sympy.asinh, sympy.atan)
+    return Limit(interval=value, approach=argument.approach if odd and argument.is_zero else 0)

@@ -1,0 +1,378 @@
+"""Where a branch is smooth: charts of (0, oo), breakpoints, and the sections between them.
+
+A chart is a coordinate x for the ratio in which the weight is as simple as it can be. If the weight is a function of
+u = tau (r - 1) alone (or of u = tau log r), one statement about u settles every tau at once. u then runs over all
+reals although r > 0 means u > -tau: a proof on more than is needed is still a proof.
+
+A section is a piece of the chart between neighbouring breakpoints (r = 1 counts as one), described by a coordinate t
+with a constant range, so that sections whose ends move with a parameter are boxes too.
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from typing import Any, Literal
+
+import sympy
+from sympy import Expr, Piecewise, Rational, Symbol
+from sympy.core.relational import Relational
+
+from sapo_gates.derive import declared_formula
+from sapo_gates.functions import r
+from sapo_gates.gate import Domain, Kind, Parameter
+from sapo_gates.prove.enclose import compiled
+from sapo_gates.prove.interval import Interval, Undefined
+
+ChartKind = Literal["ratio", "scaled", "log-scaled"]
+
+
+class Unsupported(Exception):
+    """The expression has corners this module cannot place; what it says is what remains undecided."""
+
+
+@dataclass(frozen=True)
+class Chart:
+    """A coordinate x on (0, oo): ratio = r as a function of x, increasing.
+
+    `ratio`: x = r. `scaled`: x = tau (r - 1). `log-scaled`: x = tau log r; parameter is the tau that disappears.
+    """
+
+    kind: ChartKind
+    parameter: Parameter | None = None
+
+    @property
+    def x(self) -> Symbol:
+        """The coordinate."""
+        return r if self.kind == "ratio" else Symbol("u", real=True)
+
+    @property
+    def ratio(self) -> Expr:
+        """r in terms of x."""
+        if self.parameter is None:
+            return r
+        scaled = self.x / self.parameter
+        return 1 + scaled if self.kind == "scaled" else sympy.exp(scaled)
+
+    @property
+    def on_policy(self) -> Rational:
+        """The x of r = 1."""
+        return Rational(1) if self.kind == "ratio" else Rational(0)
+
+    @property
+    def lower(self) -> Expr:
+        """The lower end of x, not attained."""
+        return Rational(0) if self.kind == "ratio" else -sympy.oo
+
+
+@dataclass(frozen=True)
+class Section:
+    """One smooth piece of a branch.
+
+    position is x in terms of t; t runs over (t_lower, t_upper), the ends being breakpoints or the ends of the chart.
+    weight is w in terms of t (and the parameters that remain), value is f or None.
+    """
+
+    side: Literal["left", "right"]
+    lower: Expr
+    upper: Expr
+    t: Symbol
+    position: Expr
+    t_lower: Fraction | float
+    t_upper: Fraction | float
+    weight: Expr
+    value: Expr | None
+
+    @property
+    def is_unbounded(self) -> bool:
+        """The section reaches to r = oo."""
+        return self.upper is sympy.oo
+
+
+@dataclass(frozen=True)
+class Branch:
+    """One sign of A on one cell of the parameter domain: a chart and its sections from left to right.
+
+    domains: the parameters that the weight still depends on in this chart; eliminated: the one it does not.
+    value and weight are the whole piecewise expressions in the chart's x (value: None unless it is declared).
+    """
+
+    chart: Chart
+    domains: Mapping[Symbol, Domain]
+    eliminated: Mapping[Symbol, Domain]
+    sections: tuple[Section, ...]
+    breakpoints: tuple[Expr, ...]
+    value: Expr | None
+    weight: Expr
+
+    @property
+    def ranges(self) -> dict[Symbol, Interval]:
+        """The domains as intervals."""
+        return {p: domain_interval(domain) for p, domain in self.domains.items()}
+
+    @property
+    def all_domains(self) -> dict[Symbol, Domain]:
+        """Every parameter of the gate's branch with its domain in this cell."""
+        return {**self.domains, **self.eliminated}
+
+
+def domain_interval(domain: Domain) -> Interval:
+    """The domain as an interval; open ends stay open where they are dyadic."""
+    return Interval.of(as_end(domain.lower), as_end(domain.upper), domain.lower_open, domain.upper_open)
+
+
+def as_end(end: Expr) -> Fraction | float:
+    """A rational as a Fraction, an infinity as a float."""
+    return Fraction(int(end.p), int(end.q)) if isinstance(end, Rational) else float(end)
+
+
+def branches_of(kind: Kind, declared: Expr, parameters: Sequence[Parameter]) -> tuple[Branch, ...]:
+    """The declared expression on cells that cover the parameter domain, each in the chart that leaves fewest parameters.
+
+    One cell, unless corners of the formula change their order or cross 1 at some parameter value.
+
+    Raises:
+        Unsupported: a corner that cannot be placed, with what it is.
+    """
+    value = declared_formula(kind, declared, "value") if kind == "value" else None
+    weight = declared_formula(kind, declared, "weight")
+    assert weight is not None
+    cells: list[dict[Symbol, Domain]] = [{p: p.domain for p in parameters}]
+    finished: list[Branch] = []
+    while cells:
+        cell = cells.pop()
+        try:
+            finished.append(_on_cell(value, weight, cell))
+        except Straddles as straddles:
+            parts = _cut(cell, straddles.switch)
+            if len(finished) + len(cells) + len(parts) > MAX_CELLS:
+                raise Unsupported(f"{straddles}; more than {MAX_CELLS} parameter cells would be needed") from None
+            cells += parts
+    return tuple(finished)
+
+
+MAX_CELLS = 32
+
+
+class Straddles(Unsupported):
+    """A function of the parameters alone decides between pieces and has no constant sign on the cell."""
+
+    def __init__(self, switch: Expr, says: str) -> None:
+        """The function whose zero cuts the cell."""
+        super().__init__(says)
+        self.switch = switch
+
+
+def _cut(cell: Mapping[Symbol, Domain], switch: Expr) -> list[dict[Symbol, Domain]]:
+    """The cell cut where the function of one parameter is 0: below, at and above."""
+    if len(switch.free_symbols) != 1:
+        raise Unsupported(f"the sign of {switch} depends on several parameters")
+    parameter = next(iter(switch.free_symbols))
+    domain = cell[parameter]
+    cuts = sorted(c for c in zeros(switch, parameter) if c.is_Rational and c in domain)
+    if not cuts:
+        raise Unsupported(f"the sign of {switch} could not be enclosed")
+    ends = [domain.lower, *cuts, domain.upper]
+    parts = [Domain(low, high, True, True) for low, high in zip(ends, ends[1:], strict=False) if low < high]
+    parts[0] = replace(parts[0], lower_open=domain.lower_open) if domain.lower not in cuts else parts[0]
+    parts[-1] = replace(parts[-1], upper_open=domain.upper_open) if domain.upper not in cuts else parts[-1]
+    return [{**cell, parameter: part} for part in (*parts, *(Domain(c, c, False, False) for c in cuts))]
+
+
+def _on_cell(value: Expr | None, weight: Expr, cell: dict[Symbol, Domain]) -> Branch:
+    """The chart with the fewest parameters on one cell."""
+    for parameter, domain in cell.items():
+        if not domain.is_positive or not parameter.is_positive:
+            continue
+        for kind in ("scaled", "log-scaled"):
+            try:
+                branch = _in_chart(Chart(kind, parameter), value, weight, cell)
+            except Unsupported:
+                continue
+            decisive = [*branch.breakpoints, *(section.weight for section in branch.sections)]
+            if not any(parameter in expression.free_symbols for expression in decisive):
+                return branch
+    return _in_chart(Chart("ratio"), value, weight, cell)
+
+
+def _moved(expression: Expr, chart: Chart) -> Expr:
+    """The expression in the chart; conditions are freed of positive factors, so that the parameter cancels there too."""
+    moved = expression.xreplace({r: chart.ratio}) if chart.parameter is not None else expression
+    return moved.xreplace({relation: _without_positive_factors(relation) for relation in moved.atoms(Relational)})
+
+
+def _without_positive_factors(relation: Relational) -> Expr:
+    """u/tau >= 0 says what u >= 0 says, for tau > 0."""
+    switch = relation.lhs - relation.rhs
+    if switch.has(Piecewise):
+        return relation
+    for _ in range(2):
+        numerator, denominator = sympy.fraction(sympy.together(switch))
+        switch = numerator if denominator.is_positive else switch
+    return type(relation)(switch, 0)
+
+
+def _in_chart(chart: Chart, value: Expr | None, weight: Expr, cell: Mapping[Symbol, Domain]) -> Branch:
+    weight = _moved(weight, chart)
+    value = None if value is None else _moved(value, chart)
+    domains = {p: domain for p, domain in cell.items() if p != chart.parameter}
+    ranges = {p: domain_interval(domain) for p, domain in domains.items()}
+    switches = _switches([weight] + ([] if value is None else [value]))
+    breakpoints = _breakpoints(switches, chart, ranges)
+    ends = [chart.lower, *breakpoints, sympy.oo]
+    sections = []
+    for lower, upper in zip(ends, ends[1:], strict=False):
+        side = "left" if len(sections) <= breakpoints.index(chart.on_policy) else "right"
+        t, position, t_lower, t_upper = _coordinate(chart, lower, upper)
+        inside = {**ranges, t: Interval.of(t_lower, t_upper, True, True)}
+        signs = _signs_on(switches, lambda switch: _sign(switch.xreplace({chart.x: position}), inside))  # noqa: B023
+        w, f = (None if e is None else resolve(e, signs).xreplace({chart.x: position}) for e in (weight, value))
+        assert w is not None
+        sections.append(Section(side, lower, upper, t, position, t_lower, t_upper, w, f))
+    eliminated = {p: domain for p, domain in cell.items() if p == chart.parameter}
+    return Branch(chart, domains, eliminated, tuple(sections), tuple(breakpoints), value, weight)
+
+
+def _switches(expressions: Iterable[Expr]) -> list[Expr]:
+    """Every function whose sign decides between pieces; those that decide inside others come first."""
+    found = {relation.lhs - relation.rhs for e in expressions for relation in e.atoms(Relational)}
+    return sorted(found, key=lambda s: (s.count(Piecewise), sympy.default_sort_key(s)))
+
+
+def _breakpoints(switches: Sequence[Expr], chart: Chart, ranges: dict[Symbol, Interval]) -> list[Expr]:
+    """All zeros of the switches inside the chart and r = 1, in increasing order for every parameter value."""
+    inside: list[Expr] = [chart.on_policy]
+    for candidate in dict.fromkeys(zero for switch in switches for zero in zeros(switch, chart.x)):
+        if chart.parameter in candidate.free_symbols:
+            raise Unsupported(f"the breakpoint {candidate} is not free of {chart.parameter}")
+        if chart.lower is not -sympy.oo and _certain_sign(candidate - chart.lower, ranges) <= 0:
+            continue
+        place = 0
+        for other in inside:
+            order = _certain_sign(candidate - other, ranges)
+            if order == 0:
+                break
+            place += order > 0
+        else:
+            inside.insert(place, candidate)
+    return inside
+
+
+def zeros(switch: Expr, x: Symbol) -> list[Expr]:
+    """Every x at which the expression may be 0 or have a pole, exactly.
+
+    Raises:
+        Unsupported: it is not a polynomial in x or log x with solvable roots.
+    """
+    if switch.has(Piecewise):
+        inner = [z for s in _switches([switch]) for z in zeros(s, x)]
+        return inner + [z for choice in _choices(switch) for z in zeros(choice, x)]
+    return [zero for part in sympy.fraction(sympy.together(switch)) for zero in _roots(part, x)]
+
+
+def _choices(expression: Expr) -> list[Expr]:
+    """The expression with each of its outermost Piecewise replaced by each of its pieces."""
+    pieces = [node for node in sympy.preorder_traversal(expression) if isinstance(node, Piecewise)][:1]
+    if not pieces:
+        return [expression]
+    return [c for piece, _ in pieces[0].args for c in _choices(expression.xreplace({pieces[0]: piece}))]
+
+
+def _roots(part: Expr, x: Symbol) -> list[Expr]:
+    if x not in part.free_symbols:
+        return []
+    log_x = sympy.Dummy("log_x", real=True)
+    in_log = sympy.expand_log(part).xreplace({sympy.log(x): log_x})
+    logarithmic = log_x in in_log.free_symbols
+    if logarithmic and x in in_log.free_symbols:
+        raise Unsupported(f"the corner at {part} = 0 mixes r and log r")
+    variable = log_x if logarithmic else x
+    if not in_log.is_polynomial(variable):
+        raise Unsupported(f"the corner at {part} = 0 cannot be solved for {x}")
+    polynomial = sympy.Poly(in_log, variable)
+    if polynomial.degree() == 1:
+        slope, constant = polynomial.all_coeffs()
+        roots = [sympy.cancel(-constant / slope)]
+    elif polynomial.free_symbols_in_domain:
+        raise Unsupported(f"the corner at {part} = 0 is of degree {polynomial.degree()} with parameters")
+    else:
+        roots = list(dict.fromkeys(sympy.real_roots(polynomial)))
+    return [sympy.exp(root) for root in roots] if logarithmic else roots
+
+
+def _coordinate(chart: Chart, lower: Expr, upper: Expr) -> tuple[Symbol, Expr, Fraction | float, Fraction | float]:
+    """t, x(t) and the range of t on a section."""
+    t = Symbol("t", real=True)
+    if all(isinstance(end, Rational) or end.is_infinite for end in (lower, upper)):
+        return chart.x, chart.x, as_end(lower), as_end(upper)
+    if upper is sympy.oo:
+        return t, lower + t, Fraction(0), float("inf")
+    if lower is -sympy.oo:
+        return t, upper + t, float("-inf"), Fraction(0)
+    return t, lower + t * (upper - lower), Fraction(0), Fraction(1)
+
+
+def _sign(expression: Expr, ranges: Mapping[Symbol, Interval]) -> int | None:
+    """The sign of the expression over all the ranges, or None if it is not certain or not constant."""
+    for form in (expression, sympy.expand(expression), sympy.factor(expression)):
+        try:
+            range_ = compiled(form)(ranges)
+        except Undefined:
+            continue
+        if range_.is_positive:
+            return 1
+        if range_.is_negative:
+            return -1
+        if range_.is_point:
+            return 0
+    return None
+
+
+def _certain_sign(expression: Expr, ranges: Mapping[Symbol, Interval]) -> int:
+    sign = _sign(expression, ranges)
+    if sign is None:
+        raise Straddles(expression, f"the sign of {expression} depends on the parameters")
+    return sign
+
+
+def _signs_on(switches: Sequence[Expr], sign_of: Callable[[Expr], int | None]) -> dict[Expr, int]:
+    """The sign of every switch, the inner ones used to resolve the outer ones."""
+    signs: dict[Expr, int] = {}
+    for switch in switches:
+        resolved = resolve(switch, signs)
+        sign = sign_of(resolved)
+        if sign is None:
+            raise Straddles(resolved, f"the sign of {resolved} between two breakpoints could not be enclosed")
+        signs[switch] = sign
+    return signs
+
+
+def resolve(expression: Expr, signs: Mapping[Expr, int]) -> Expr:
+    """The expression with every Piecewise replaced by the piece that holds for these signs of the switches."""
+    if isinstance(expression, Piecewise):
+        return next(resolve(piece, signs) for piece, condition in expression.args if _holds(condition, signs))
+    if not expression.has(Piecewise):
+        return expression
+    return expression.func(*(resolve(argument, signs) for argument in expression.args))
+
+
+def _holds(condition: Any, signs: Mapping[Expr, int]) -> bool:
+    match condition:
+        case sympy.And() | sympy.Or() | sympy.Not() | sympy.ITE():
+            answers = [sympy.true if _holds(c, signs) else sympy.false for c in condition.args]
+            return bool(condition.func(*answers))
+        case Relational():
+            return bool(type(condition)(sympy.Integer(signs[condition.lhs - condition.rhs]), 0))
+    return bool(condition)
+
+
+def value_at(expression: Expr, point: Mapping[Symbol, Expr], ranges: Mapping[Symbol, Interval]) -> Expr:
+    """The piecewise expression at a point, where the piece whose condition holds there counts.
+
+    ranges: the symbols that the point leaves free.
+    """
+
+    def sign_of(switch: Expr) -> int | None:
+        at = sympy.simplify(switch.xreplace(dict(point)))
+        return 0 if at == 0 else _sign(at, ranges)
+
+    return resolve(expression, _signs_on(_switches([expression]), sign_of)).xreplace(dict(point))

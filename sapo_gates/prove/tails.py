@@ -1,0 +1,155 @@
+"""Does phi = r w vanish as r -> oo? Rules for one term of w on the section that reaches to infinity:
+
+    zero      the term is 0 there
+    limit     phi, brought into a form in s = 1/t without indeterminate operations, has the limit 0
+    slope     d log phi / d log r has a limit < 0: phi falls at least like a power of r, faster still if it is -oo
+
+and refutations: at one parameter value phi >= c > 0 on all of [R, oo), by its enclosure there or because it grows.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from fractions import Fraction
+
+import sympy
+from sympy import Add, Expr, Rational, Symbol
+
+from sapo_gates.derive import derivative
+from sapo_gates.prove.enclose import compiled
+from sapo_gates.prove.forms import log_derivative, normal
+from sapo_gates.prove.interval import INFINITY, Interval, Undefined
+from sapo_gates.prove.limits import TO_INFINITY, ZERO_FROM_ABOVE, Limit, limit
+from sapo_gates.prove.sections import Branch, Section, domain_interval
+
+S = Symbol("s", positive=True)
+
+
+def expressions_at_infinity(expression: Expr, t: Symbol) -> Iterator[tuple[Expr, Symbol, Limit]]:
+    """The expression as it stands and in s = 1/t, with the end that its variable goes to."""
+    yield expression, t, TO_INFINITY
+    inverse = expression.xreplace({t: 1 / S})
+    for form in (sympy.cancel, normal, lambda e: sympy.powdenest(sympy.factor(sympy.together(e)), force=False)):
+        try:
+            yield sympy.expand_power_base(form(inverse)), S, ZERO_FROM_ABOVE
+        except (sympy.PolynomialError, NotImplementedError):
+            continue
+
+
+def limit_at_infinity(expression: Expr, t: Symbol, ranges: Mapping[Symbol, Interval]) -> tuple[Limit, Expr] | None:
+    """The limit as t -> oo and the form that shows it, or None."""
+    for form, variable, end in expressions_at_infinity(expression, t):
+        try:
+            return limit(form, variable, end, ranges), form
+        except Undefined:
+            continue
+    return None
+
+
+@dataclass(frozen=True)
+class Tail:
+    """The last section of a branch, seen from r = oo."""
+
+    branch: Branch
+    section: Section
+
+    @property
+    def ratio(self) -> Expr:
+        """r in terms of t."""
+        return self.branch.chart.ratio.xreplace({self.branch.chart.x: self.section.position})
+
+    def score(self, term: Expr) -> Expr:
+        """phi of one term of the weight."""
+        return self.ratio * term
+
+    def score_slope(self, term: Expr) -> Expr:
+        """d log |phi| / d log r = 1 + r/(dr/dt) * w'/w."""
+        t = self.section.t
+        return 1 + sympy.cancel(self.ratio / derivative(self.ratio, t)) * log_derivative(term, t)
+
+    @property
+    def ranges(self) -> dict[Symbol, Interval]:
+        """All parameters, the eliminated one included: phi depends on it."""
+        return {p: domain_interval(d) for p, d in self.branch.all_domains.items()}
+
+    def vanishing_terms(self, form: Expr) -> list[dict[str, str]] | None:
+        """The rule for each term of this form of the weight, or None where one has none."""
+        found = []
+        for term in Add.make_args(form):
+            rule = self._rule(term)
+            if rule is None:
+                return None
+            found.append({"term": sympy.sstr(term), **rule})
+        return found
+
+    def _rule(self, term: Expr) -> dict[str, str] | None:
+        if term == 0:
+            return {"rule": "zero"}
+        t = self.section.t
+        at_infinity = limit_at_infinity(self.score(term), t, self.ranges)
+        if at_infinity is not None and at_infinity[0].is_zero:
+            return {"rule": "limit", "form": sympy.sstr(at_infinity[1])}
+        at_infinity = limit_at_infinity(self.score_slope(term), t, self.ranges)
+        if at_infinity is not None:
+            bound = at_infinity[0]
+            if bound.infinite < 0 or (bound.interval is not None and bound.interval.is_negative):
+                return {"rule": "slope", "form": sympy.sstr(at_infinity[1])}
+        return None
+
+    def lower_bound(self, weight: Expr, parameters: Mapping[Symbol, Rational]) -> "TailBound | None":
+        """c, R with |phi| >= c > 0 on [R, oo) at these parameters, or None."""
+        t = self.section.t
+        weight = weight.xreplace(dict(parameters))
+        phi = self.score(weight).xreplace(dict(parameters))
+        slope = self.score_slope(weight).xreplace(dict(parameters))
+        for exponent in (0, 1, 2, 3, 4, 6, 8, 12, 16, 24, 32):
+            start = Fraction(2**exponent)
+            beyond = Interval.of(start, float("inf"))
+            for form, variable, _ in expressions_at_infinity(phi, t):
+                where = beyond if variable == t else beyond.reciprocal()
+                range_ = _range(form, {variable: where})
+                if range_ is None:
+                    continue
+                for sign, signed in ((1, range_), (-1, -range_)):
+                    if signed.lower > 0:
+                        return TailBound(start, _below(signed.lower), sign, "enclosure", sympy.sstr(form))
+            at_start = _range(phi, {t: Interval.of(start, start)})
+            if at_start is None or at_start.contains_zero:
+                continue
+            sign = 1 if at_start.is_positive else -1
+            smallest = _below((at_start if sign > 0 else -at_start).lower)
+            for form, variable, _ in expressions_at_infinity(slope, t):
+                range_ = _range(form, {variable: beyond if variable == t else beyond.reciprocal()})
+                if range_ is not None and range_.is_nonnegative and smallest > 0:
+                    return TailBound(start, smallest, sign, "slope", sympy.sstr(form))
+        return None
+
+
+@dataclass(frozen=True)
+class TailBound:
+    """sign * phi >= bound on [t = start, oo), shown by an enclosure or by phi growing there."""
+
+    start: Fraction
+    bound: Fraction
+    sign: int
+    rule: str
+    form: str
+
+
+def _range(expression: Expr, box: Mapping[Symbol, Interval]) -> Interval | None:
+    try:
+        return compiled(expression)(box)
+    except (Undefined, KeyError):
+        return None
+
+
+def _below(number: object) -> Fraction:
+    """A short rational below a positive exact number."""
+    assert not number == INFINITY
+    mantissa, exponent = number.man_exp()  # type: ignore[attr-defined]
+    mantissa, exponent = int(mantissa), int(exponent)
+    extra = mantissa.bit_length() - 12
+    if extra > 0:
+        mantissa, exponent = mantissa >> extra, exponent + extra
+    if abs(exponent) > 400:
+        return Fraction(0)
+    return Fraction(mantissa) * Fraction(2) ** exponent

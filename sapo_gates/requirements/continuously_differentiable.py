@@ -1,0 +1,59 @@
+"""continuously-differentiable: the gate has no corner that a token can sit on.
+
+Says: f is C^1 on (0, oo), across every piece boundary, for every parameter in the domain.
+Why: at a corner the gradient weight jumps, so two tokens with almost the same ratio are treated differently.
+Proof: f (where it is the declared formula) and w are defined and continuous inside every section, by enclosure on boxes
+    that cover it; at every breakpoint the one-sided limits of f and of w agree as expressions in the parameters.
+Fails: hard clipping, whose weight falls from 1 to 0 at r = 1 + epsilon.
+Source: arXiv:2602.19345v2, section 4, (i).
+"""
+
+from sapo_gates.prove import witness
+from sapo_gates.prove.boxes import Closed
+from sapo_gates.prove.case import Case, Settled, claim_evidence, first_open
+from sapo_gates.prove.joins import Quantity, joins_of
+from sapo_gates.verdict import Proved, Refuted, Undecided, Verdict
+
+ID = "continuously-differentiable"
+
+
+def prove(case: Case) -> Verdict:
+    """Inside the sections, then across the breakpoints."""
+    quantities: tuple[Quantity, ...] = ("value", "weight") if case.gate.kind == "value" else ("weight",)
+    inside: dict[Quantity, tuple[Settled, ...]] = {"weight": case.defined}
+    if "value" in quantities:
+        inside["value"] = case.over_sections(lambda prover, budget: prover.is_defined("value", budget))
+    for quantity in quantities:
+        for settled in inside[quantity]:
+            if not isinstance(settled.outcome, Closed):
+                section = settled.section
+                expression = section.value if quantity == "value" and section.value is not None else section.weight
+                found = witness.undefined(
+                    case.gate, case.side, settled.branch, section, settled.outcome.box, expression
+                )
+                if found is not None:
+                    return Refuted(method="definedness", witness=found, evidence={})
+    joins = [join for q in quantities for branch in case.branches for join in joins_of(branch, q)]
+    names = {"value": "f", "weight": "w"}
+    for join in joins:
+        if not join.is_smooth:
+            found = join.witness(case, f"{names[join.quantity]} jumps")
+            if found is not None:
+                return Refuted(method="one-sided limits", witness=found, evidence={})
+    for quantity in quantities:
+        left = first_open(inside[quantity])
+        if left is not None or not all(isinstance(s.outcome, Closed) for s in inside[quantity]):
+            return Undecided(method="definedness", left=f"{names[quantity]} {left or 'is undefined somewhere'}")
+    for join in joins:
+        if not (join.is_smooth and join.fills):
+            return Undecided(
+                method="one-sided limits",
+                left=f"whether {names[join.quantity]} is continuous at {join.place} is not shown",
+            )
+    evidence: dict[str, object] = {
+        "inside": [claim_evidence(f"{q} defined", inside[q]) for q in quantities],
+        "joins": [join.evidence() for join in joins],
+    }
+    return Proved(method="enclosure of f and w, identity at breakpoints", evidence=evidence)
+
+

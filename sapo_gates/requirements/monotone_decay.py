@@ -1,0 +1,43 @@
+"""monotone-decay: the further a token has drifted, the weaker it pulls.
+
+Says: w is non-decreasing on (0, 1] and non-increasing on [1, oo), for every parameter in the domain.
+Why: a weight that rises again gives a token that is already far off-policy a second wind.
+Proof: on every section between breakpoints the sign of w', box by box (rules in prove/signs.py); at every breakpoint
+    away from r = 1 the sign of the jump, since a weight may fall on each piece and rise between them.
+Fails: the sigmoid gate with a bump of height 1e-6 at r = 37.
+Source: arXiv:2602.19345v2, section 4, (iii).
+"""
+
+from sapo_gates.prove import witness
+from sapo_gates.prove.boxes import Closed, Violated
+from sapo_gates.prove.case import Case, claim_evidence, first_open
+from sapo_gates.prove.joins import joins_of
+from sapo_gates.verdict import Proved, Refuted, Undecided, Verdict
+
+ID = "monotone-decay"
+
+
+def prove(case: Case) -> Verdict:
+    """Sections first, then the jumps between them."""
+    for settled in case.decay:
+        if isinstance(settled.outcome, Violated):
+            found = witness.growth(case.gate, case.side, settled.branch, settled.section, settled.outcome.box)
+            if found is not None:
+                return Refuted(method="sign of w'", witness=found, evidence={})
+    joins = [join for branch in case.branches for join in joins_of(branch, "weight")]
+    for join in joins:
+        if join.rises is True:
+            found = join.witness(case, "w jumps upwards, away from r = 1")
+            if found is not None:
+                return Refuted(method="jump at a breakpoint", witness=found, evidence={})
+    left = first_open(case.decay)
+    if left is not None:
+        return Undecided(method="sign of w'", left=left)
+    if any(isinstance(settled.outcome, Violated) for settled in case.decay):
+        return Undecided(method="sign of w'", left="w' has the wrong sign somewhere, but no exact pair was found")
+    uncertain = [join for join in joins if join.rises is None]
+    if uncertain:
+        return Undecided(method="jump at a breakpoint", left=f"the jump at {uncertain[0].place} is not enclosed")
+    rules = {leaf.rule for s in case.decay if isinstance(s.outcome, Closed) for leaf in s.outcome.leaves}
+    evidence = {**claim_evidence("decay", case.decay), "jumps": [join.evidence() for join in joins if not join.is_smooth]}
+    return Proved(method=f"sign of w' by {', '.join(sorted(rules))}", evidence=evidence)

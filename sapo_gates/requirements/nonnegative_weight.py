@@ -1,0 +1,28 @@
+"""nonnegative-weight: no token is pushed against its own advantage.
+
+Says: w(r) >= 0 for every r > 0 and every parameter in the domain.
+Why: a negative weight turns "reinforce this token" into "suppress it" once it has drifted.
+Proof: the enclosure of w on boxes that cover every section.
+Fails: ppo-rb, whose weight is -alpha outside the trust region; spo beyond r = 1 + epsilon.
+Source: requirement 5 of the profile trust-region.
+"""
+
+from sapo_gates.prove import witness
+from sapo_gates.prove.boxes import Closed, Violated
+from sapo_gates.prove.case import Case, claim_evidence, first_open
+from sapo_gates.verdict import Proved, Refuted, Undecided, Verdict
+
+ID = "nonnegative-weight"
+
+
+def prove(case: Case) -> Verdict:
+    """Section by section."""
+    claims = case.over_sections(lambda prover, budget: prover.is_nonnegative(budget))
+    for settled in claims:
+        if isinstance(settled.outcome, Violated):
+            found = witness.negative(case.gate, case.side, settled.branch, settled.section, settled.outcome.box)
+            if found is not None:
+                return Refuted(method="enclosure of w", witness=found, evidence={})
+    if all(isinstance(settled.outcome, Closed) for settled in claims):
+        return Proved(method="enclosure of w", evidence=claim_evidence("nonnegative", claims))
+    return Undecided(method="enclosure of w", left=first_open(claims) or "w < 0 somewhere, but no exact ratio was found")

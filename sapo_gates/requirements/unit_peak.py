@@ -1,0 +1,63 @@
+"""unit-peak: no token pulls harder than an on-policy one.
+
+Says: w(1) = 1, and w(r) <= 1 for every r > 0 and every parameter in the domain.
+Why: w multiplies the policy gradient; a weight above 1 rewards a token for being off-policy.
+Proof: w(1) = 1 exactly, as an identity; then either monotone-decay, or w <= 1 box by box, where next to r = 1 the sign
+    of w' decides. Bisection alone can never do this: w touches 1 at r = 1, and an interval that touches a bound decides
+    nothing.
+Fails: f = r^2/2, whose w(2) = 2.
+Source: arXiv:2602.19345v2, section 4, (ii).
+"""
+
+from sympy import Integer
+
+from sapo_gates.prove import witness
+from sapo_gates.prove.boxes import Closed, Violated
+from sapo_gates.prove.case import Case, claim_evidence, first_open
+from sapo_gates.prove.forms import is_identity
+from sapo_gates.prove.interval import Undefined
+from sapo_gates.prove.joins import joins_of
+from sapo_gates.requirements import monotone_decay
+from sapo_gates.verdict import Proved, Refuted, Undecided, Verdict
+
+ID = "unit-peak"
+
+
+def prove(case: Case) -> Verdict:
+    """w(1) = 1 first: everything else is relative to it."""
+    at_one = [
+        join for branch in case.branches for join in joins_of(branch, "weight") if join.at == branch.chart.on_policy
+    ]
+    for join in at_one:
+        sides = [side.expression for side in join.sides]
+        if all(side is not None and is_identity(side, Integer(1)) for side in sides):
+            continue
+        found = _not_one(case, join.branch.all_domains)
+        if found is None:
+            found = join.witness(case, "w(1) does not exist: w jumps")
+        if found is not None:
+            return Refuted(method="w(1)", witness=found, evidence={})
+        return Undecided(method="w(1)", left="w(1) = 1 is not shown as an identity in the parameters")
+    decay = monotone_decay.prove(case)
+    if isinstance(decay, Proved):
+        return Proved(method="w(1) = 1 and monotone-decay", evidence={"by": "monotone-decay", **decay.evidence})
+    bounded = case.over_sections(lambda prover, budget: prover.is_at_most_one(budget))
+    for settled in bounded:
+        if isinstance(settled.outcome, Violated):
+            found = witness.excess(case.gate, case.side, settled.branch, settled.section, settled.outcome.box)
+            if found is not None:
+                return Refuted(method="w <= 1", witness=found, evidence={})
+    if all(isinstance(settled.outcome, Closed) for settled in bounded):
+        return Proved(method="w(1) = 1 and w <= 1 box by box", evidence={"by": "bound", **claim_evidence("at most one", bounded)})
+    return Undecided(method="w <= 1", left=first_open(bounded) or "w > 1 somewhere, but no exact ratio was found")
+
+
+def _not_one(case: Case, domains: witness.Mapping) -> witness.Witness | None:
+    for parameters in witness.parameter_points(case.gate, case.side, domains):
+        try:
+            weight = witness.evaluate(case.gate, case.side, "weight", Integer(1), parameters)
+        except Undefined:
+            continue
+        if weight.lower > 1 or weight.upper < 1:
+            return witness.point(Integer(1), parameters, weight, "w(1) is not 1")
+    return None

@@ -1,0 +1,253 @@
+import math
+from dataclasses import dataclass
+from functools import cache
+from types import SimpleNamespace
+
+import pytest
+import torch
+
+from sapo_gates import FAMILIES, Gate, load_gate
+from sapo_gates.errors import ExportError, NotCertified, ParameterValueError, UnknownParameter
+from sapo_gates.gatefile import parse_gate
+from sapo_gates.torch import surrogate
+
+SMOOTH = [gate for gate in FAMILIES if "clip" not in gate.name]
+DTYPES = [torch.float64, torch.float32, torch.bfloat16, torch.float16]
+SIZES = [0.0, 1e-30, 1e-3, 0.2, 20.0, 40.0, 88.7, 89.0, 104.0, 709.7, 709.8, 1e4, math.inf]
+KILLERS = [sign * size for size in SIZES for sign in (1, -1)]
+
+
+@dataclass(frozen=True)
+class Certified:
+    """What `surrogate` reads of a certificate."""
+
+    gate: Gate
+    verdict: str = "certified"
+    requirements: tuple = ()
+    profile: str = "admissible"
+    digest: str = "sha256:" + "0" * 64
+
+
+@cache
+def exported(gate: str | Gate):
+    return surrogate(Certified(load_gate(gate)))  # type: ignore[arg-type]
+
+
+def exported_at(gate: str | Gate, **values):
+    return surrogate(Certified(load_gate(gate)), **values)  # type: ignore[arg-type]
+
+
+def declared(body: str, tau: str = "") -> Gate:
+    return parse_gate(f'[gate]\nname = "mine"\n{body}\n{tau}')
+
+
+TAU = '[parameters.tau]\ndomain = "(0, oo)"\npositive = 10\nnegative = 12\n'
+USERS = {
+    "by weight": declared('weight = "(1 + tau^2*(r - 1)^2/3)^(-2)"', TAU),
+    "by weight, no closed value": declared('weight = "sech(tau*z/2)^2"', TAU),
+    "by score": declared('score_pos = "r^2*exp(3*(1 - r))"\nscore_neg = "r^3*exp(2*(1 - r))"'),
+    "by score, capped": declared('score = "Min(r, 5)"'),
+    "in log r": declared('weight = "exp(-tau^2*z^2/2)"', TAU),
+    "in pieces": declared('score_pos = "Piecewise((3, r <= 1/3), (1/r, r <= 1.28), (0, True))"\nscore_neg = "Min(r, 3)"'),
+    "compact": declared('weight = "Piecewise(((1 - (tau*(r - 1))^2)^2, Abs(tau*(r - 1)) < 1), (0, True))"', TAU),
+    "two parameters": declared(
+        'weight = "(1 + tau^2*(r - 1)^2/nu)^(-(nu + 1)/2)"',
+        TAU + '[parameters.nu]\ndomain = "(0, oo)"\npositive = 3\nnegative = "7/3"\n',
+    ),
+    "with a cancelling weight": declared('weight = "4*exp(-tau*(r - 1))/(1 + exp(-tau*(r - 1)))^2"', TAU),
+    "with a slow tail": declared('score = "Min(r^(1/100), r^(-1/100))"'),
+    "with a removable singularity": declared('weight = "(1 - exp(-(r - 1)^2))/(r - 1)^2"'),
+    "by a special function": declared('value = "1 + lowergamma(1/3, (r - 1)^2)"'),
+}
+
+
+def gradient(gate, z, advantage, mask=None):
+    z = z.clone().requires_grad_()
+    (result,) = torch.autograd.grad(gate(z, advantage, mask).sum(), z)
+    return result
+
+
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@pytest.mark.parametrize("family", SMOOTH, ids=lambda gate: gate.name)
+def test_value_and_gradient_are_finite_at_every_killer(family, dtype):
+    gate = exported(family)
+    z = torch.tensor(KILLERS, dtype=torch.float64).to(dtype)
+    for a in (1.0, -1.0):
+        advantage = torch.full_like(z, a)
+        assert torch.isfinite(gate(z, advantage)).all()
+        assert torch.isfinite(gradient(gate, z, advantage)).all()
+
+
+@pytest.mark.parametrize("family", FAMILIES, ids=lambda gate: gate.name)
+def test_nothing_reaches_a_token_without_advantage_or_mask_and_nan_stays_nan_elsewhere(family):
+    gate = exported(family)
+    z = torch.tensor([math.nan, math.inf, -math.inf, 1e4, 0.1] * 3)
+    advantage = torch.tensor([0.0] * 5 + [1.0] * 5 + [-1.0] * 5)
+    mask = torch.tensor([1] * 5 + [0] * 5 + [1] * 5)
+    value, grad = gate(z, advantage, mask), gradient(gate, z, advantage, mask)
+    assert (value[:10] == 0).all()
+    assert (grad[:10] == 0).all()
+    assert torch.isnan(value[10])
+    assert torch.isnan(grad[10])
+    assert not torch.isnan(grad[11:]).any()
+
+
+def test_a_masked_token_is_untouched_by_a_nan_advantage_and_an_unmasked_one_is_not():
+    gate = exported("arctan")
+    z, advantage = torch.zeros(2), torch.full((2,), math.nan)
+    value = gate(z, advantage, torch.tensor([False, True]))
+    assert value[0] == 0
+    assert torch.isnan(value[1])
+
+
+def test_the_four_families_agree_with_their_printed_formulas():
+    x = torch.linspace(-0.6, 0.8, 29, dtype=torch.float64)
+    z, one, t = torch.log1p(x), torch.ones(29), 10.0
+    printed = {
+        "sigmoid": (4 / t * torch.sigmoid(t * x), 1 / torch.cosh(t * x / 2) ** 2),
+        "erf": (1 + math.sqrt(math.pi / 2) / t * torch.erf(t * x / math.sqrt(2)), torch.exp(-((t * x) ** 2) / 2)),
+        "arctan": (1 + torch.atan(t * x) / t, 1 / (1 + (t * x) ** 2)),
+        "softsign": (1 + x / torch.sqrt(1 + (t * x) ** 2), (1 + (t * x) ** 2) ** -1.5),
+    }
+    for name, (value, weight) in printed.items():
+        gate = exported(name)
+        torch.testing.assert_close(gate.value(z, one), value, rtol=1e-13, atol=0)
+        torch.testing.assert_close(gate.weight(z, one), weight, rtol=1e-12, atol=0)
+        torch.testing.assert_close(gate.score_weight(z, one), (1 + x) * weight, rtol=1e-12, atol=0)
+
+
+@pytest.mark.parametrize("family", SMOOTH, ids=lambda gate: gate.name)
+def test_gradient_is_the_score_weight_times_the_advantage_of_its_sign(family):
+    gate = exported(family)
+    z = torch.linspace(-2, 2, 41)
+    for a in (1.5, -0.25):
+        advantage = torch.full_like(z, a)
+        expected = gate.score_weight(z.double(), advantage) * a
+        torch.testing.assert_close(gradient(gate, z, advantage).double(), expected, rtol=1e-7, atol=1e-45)
+
+
+@pytest.mark.parametrize("name", ["sigmoid", "erf", "arctan", "softsign", "tanh"])
+def test_first_and_second_derivatives_agree_with_differences(name):
+    gate = exported(name)
+    z = torch.linspace(-0.5, 0.5, 11, dtype=torch.float64, requires_grad=True)
+    advantage = torch.tensor([1.0, -1.0] * 5 + [1.0])
+    assert torch.autograd.gradcheck(lambda z: gate(z, advantage), (z,))
+    assert torch.autograd.gradgradcheck(lambda z: gate(z, advantage), (z,))
+
+
+def test_no_gradient_reaches_the_advantage():
+    z, advantage = torch.zeros(3, requires_grad=True), torch.ones(3, requires_grad=True)
+    exported("erf")(z, advantage).sum().backward()
+    assert advantage.grad is None
+
+
+def test_a_zero_advantage_takes_the_negative_branch():
+    gate = exported("hard-clip")
+    z = torch.tensor([-1.0])
+    assert gate.value(z, torch.zeros(1)) == gate.value(z, -torch.ones(1)) == torch.tensor([0.8])
+
+
+def test_each_sign_of_the_advantage_has_its_own_temperature():
+    gate = exported_at("arctan", positive={"tau": 1}, negative={"tau": 2})
+    z = torch.tensor([math.log(2.0)] * 2, dtype=torch.float64)
+    torch.testing.assert_close(gate.weight(z, torch.tensor([1.0, -1.0])), torch.tensor([1 / 2, 1 / 5], dtype=torch.float64))
+
+
+def test_a_power_law_tail_keeps_its_relative_accuracy_in_float32():
+    gate = exported("arctan")
+    score = gate.score_weight(torch.tensor([40.0, 100.0]), torch.ones(2))
+    true = torch.tensor([math.exp(-40) / 100, math.exp(-100) / 100])
+    torch.testing.assert_close(score, true, rtol=1e-6, atol=2e-45)
+    assert gate.score_weight(torch.tensor([600.0], dtype=torch.float64), torch.ones(1)) == pytest.approx(
+        math.exp(-600) / 100, rel=1e-13
+    )
+
+
+def test_one_advantage_per_row_or_per_token_and_nothing_else():
+    gate = exported("arctan")
+    z, rows = torch.linspace(-1, 1, 9).reshape(3, 3), torch.tensor([1.0, -1.0, 2.0])
+    assert torch.equal(gate(z, rows), gate(z, rows[:, None].expand(3, 3)))
+    assert torch.equal(gate(z, torch.tensor(1.0)), gate(z, torch.ones(3, 3)))
+    assert torch.equal(gate(z, rows, torch.tensor([1, 0, 1]))[1], torch.zeros(3))
+    for shape in ([2], [4, 3], [1, 3, 3]):
+        with pytest.raises(ValueError, match="advantage of shape"):
+            gate(z, torch.ones(shape))
+    with pytest.raises(ValueError, match="mask of shape"):
+        gate(z, rows, torch.ones(4))
+
+
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+def test_the_result_has_the_shape_and_dtype_of_the_log_ratio(dtype):
+    z = torch.zeros(2, 3, dtype=dtype)
+    result = exported("arctan")(z, torch.ones(2, dtype=torch.float64))
+    assert (result.shape, result.dtype) == (z.shape, dtype)
+
+
+def test_an_empty_batch_is_an_empty_result():
+    assert exported("arctan")(torch.zeros(0, 5), torch.zeros(0)).shape == (0, 5)
+
+
+def test_a_gate_without_closed_value_gives_the_right_gradient_and_refuses_its_value():
+    gate = exported(USERS["by weight, no closed value"])
+    z, one = torch.tensor([0.1, 1e4, math.inf]), torch.ones(3)
+    r = math.exp(0.1)
+    assert gradient(gate, z, one)[0].item() == pytest.approx(r / math.cosh(0.5) ** 2, rel=1e-6)
+    assert torch.equal(gate(z, one)[1:], torch.zeros(2))
+    with pytest.raises(ExportError, match="has no value"):
+        gate.value(z, one)
+
+
+def test_a_function_torch_does_not_have_is_named():
+    with pytest.raises(ExportError, match="no torch function for LambertW"):
+        exported(declared('weight = "LambertW(r)"'))
+
+
+def test_values_outside_the_certified_domain_are_refused():
+    with pytest.raises(ParameterValueError, match="tau=0 is outside"):
+        exported_at("arctan", positive={"tau": 0})
+    with pytest.raises(UnknownParameter, match="'tua'"):
+        exported_at("arctan", negative={"tua": 1})
+
+
+WITNESS = SimpleNamespace(r=("2",), why="w = 4 > 1")
+REFUTED = SimpleNamespace(id="unit-peak", verdict="refuted", witness=WITNESS)
+UNDECIDED = SimpleNamespace(id="monotone-decay", verdict="undecided", witness=None)
+
+
+@pytest.mark.parametrize(
+    ("verdict", "requirements", "says"),
+    [
+        ("refuted", (UNDECIDED, REFUTED), r"unit-peak is refuted at r = 2 \(w = 4 > 1\)\. Pass allow_uncertified=True"),
+        ("undecided", (UNDECIDED,), "monotone-decay is undecided"),
+    ],
+)
+def test_an_uncertified_gate_is_refused_or_marked(verdict, requirements, says):
+    certificate = Certified(declared('value = "r^2"'), verdict=verdict, requirements=requirements)
+    with pytest.raises(NotCertified, match="cannot export gate 'mine': " + says):
+        surrogate(certificate)  # type: ignore[arg-type]
+    gate = surrogate(certificate, allow_uncertified=True)  # type: ignore[arg-type]
+    assert not gate.certified
+    assert "certified=False" in repr(gate)
+
+
+def test_it_runs_under_vmap_and_functional_grad():
+    gate = exported("sigmoid")
+    z, one = torch.linspace(-1, 1, 8), torch.tensor(1.0)
+    by_grad = torch.func.vmap(torch.func.grad(lambda z: gate(z, one)))(z)
+    assert torch.equal(by_grad, gradient(gate, z, one))
+    assert torch.equal(torch.func.vmap(lambda z: gate(z, one))(z), gate(z, one))
+
+
+def test_it_compiles_without_a_graph_break_to_the_same_numbers():
+    gate = exported("arctan")
+    z, advantage = torch.linspace(-3, 3, 64).reshape(8, 8), torch.tensor([1.0, -1.0, 0.0, 2.0] * 2)
+    compiled = torch.compile(gate, fullgraph=True, backend="aot_eager")
+    assert torch.equal(compiled(z, advantage), gate(z, advantage))
+    assert torch.equal(gradient(compiled, z, advantage), gradient(gate, z, advantage))
+
+
+def test_autocast_changes_nothing():
+    gate = exported("sigmoid")
+    z, one = torch.linspace(-1, 1, 8), torch.ones(8)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert torch.equal(gate(z, one), exported("sigmoid")(z, one))
