@@ -9,6 +9,7 @@ import shutil
 import sys
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -42,12 +43,10 @@ def main() -> int:
     quick = parser.parse_args().quick
     _clean()
     try:
-        certificates = _step("1  Prove, for every temperature tau > 0 and both signs of the advantage A", prove)
-        _step(
-            "2  Write the certificates, and check them again with the independent checker", lambda: check(certificates)
-        )
+        certificates = _step("1  Prove, for every tau > 0 and both signs of the advantage A", prove, own_view=True)
+        _step("2  Write the certificates; an independent checker proves them again", lambda: check(certificates))
         _step("3  Draw the gates, at equal temperature and at equal half-width", draw)
-        _step("4  Train SmolLM2-135M-Instruct to add, with the certified arctan gate", lambda: train(quick))
+        _step("4  Train SmolLM2-135M-Instruct to add, with the arctan gate", lambda: train(quick), own_view=True)
         _step("5  Report", report)
     except DemoFailed as failure:
         console.print(f"demo failed: {failure}", style="bold red", markup=False)
@@ -64,10 +63,12 @@ def _clean() -> None:
         folder.mkdir(parents=True)
 
 
-def _step(title: str, work: Callable[[], Any]) -> Any:
+def _step(title: str, work: Callable[[], Any], *, own_view: bool = False) -> Any:
+    """Do one step under its title; steps without a live view of their own get a spinner."""
     console.print(f"\n[bold]{title}[/bold]")
     start = time.perf_counter()
-    result = work()
+    with nullcontext() if own_view else console.status("working"):
+        result = work()
     console.print(f"[dim]{time.perf_counter() - start:.1f} s[/dim]")
     return result
 
