@@ -48,7 +48,6 @@ def _parser() -> argparse.ArgumentParser:
     curves.add_argument("--quantity", choices=("weight", "score", "value"), help="default: all three side by side")
     curves.add_argument("--axis", choices=("ratio", "log-ratio"), default="ratio")
     curves.add_argument("--sign", choices=("positive", "negative", "both"), default="both", help="of the advantage")
-    curves.add_argument("--baseline", default="hard-clip", help="drawn in grey behind; default: hard-clip")
     curves.add_argument(
         "-o", "--output", action="append", required=True, type=Path, help=".png, .svg or .pdf; repeatable"
     )
@@ -76,9 +75,8 @@ def _curves(options: argparse.Namespace, command: str) -> list[Path]:
     elif options.half_width is not None:
         gates, title = at_equal_half_width(gates, options.half_width), f"equal half-width, h = {options.half_width}"
     quantities = ("value", "weight", "score") if options.quantity is None else (options.quantity,)
-    panels = signs_figure(
-        gates, quantities, options.axis, options.sign, baseline=load_gate(options.baseline), title=title
-    )
+    baseline = None if "hard-clip" in options.gates else load_gate("hard-clip")
+    panels = signs_figure(gates, quantities, options.axis, options.sign, baseline=baseline, title=title)
     figure = panels[0].get_figure(root=True)
     if figure is None:
         raise FigureError("the figure was closed before it could be written.")

@@ -159,7 +159,8 @@ def _limits(axes: Axes, quantity: Kind, curves: Sequence[Array]) -> None:
         axes.set_ylim(low - 0.35 * (high - low), high + 0.35 * (high - low))
         return
     axes.set_ylim(min(0.0, 1.1 * low), max(1.0, high) * 1.3)
-    axes.set_yticks([0, 0.5, 1.0])
+    if high < 1.5:
+        axes.set_yticks([0, 0.5, 1.0])
 
 
 def curve_grid(
