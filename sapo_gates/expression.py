@@ -76,7 +76,9 @@ class _Parser:
 
     def whole(self) -> Any:
         if not self.tokens:
-            raise GateTextError("the expression is empty: a gate is a formula in r, for example '1 + atan(tau*(r - 1))/tau'.")
+            raise GateTextError(
+                "the expression is empty: a gate is a formula in r, for example '1 + atan(tau*(r - 1))/tau'."
+            )
         result = self.operand(0)
         if self.at < len(self.tokens):
             raise self.unexpected()
@@ -87,7 +89,9 @@ class _Parser:
 
     def unexpected(self) -> GateTextError:
         found = repr(self.peek()) if self.peek() else "the end"
-        return GateTextError(f"{_shown(self.text)}: {found} is not expected there; check operators, commas and brackets.")
+        return GateTextError(
+            f"{_shown(self.text)}: {found} is not expected there; check operators, commas and brackets."
+        )
 
     def take(self, token: str) -> None:
         if self.peek() != token:
@@ -146,7 +150,9 @@ class _Parser:
         if name in ELEMENTARY:
             raise GateTextError(f"{name!r} is a function and needs an argument: {name}(...).")
         known = [*self.names, *ELEMENTARY]
-        raise GateTextError(f"unknown name {name!r}; a gate may use {', '.join(self.names)} and functions.{did_you_mean(name, known)}")
+        raise GateTextError(
+            f"unknown name {name!r}; a gate may use {', '.join(self.names)} and functions.{did_you_mean(name, known)}"
+        )
 
     def call(self, name: str) -> Any:
         if name not in ELEMENTARY:
@@ -161,7 +167,9 @@ class _Parser:
 
     def number_like(self, operand: Any) -> Expr:
         if not isinstance(operand, Expr):
-            raise GateTextError(f"{_shown(self.text)}: {_shown(str(operand))} is not a number; comparisons belong into Piecewise.")
+            raise GateTextError(
+                f"{_shown(self.text)}: {_shown(str(operand))} is not a number; comparisons belong into Piecewise."
+            )
         return operand
 
     def apply(self, operator: str, left: Any, right: Any) -> Any:
@@ -190,7 +198,9 @@ def _literal(token: str) -> Expr:
 
 def _piecewise(pieces: list[Any]) -> Expr:
     for piece in pieces:
-        if not (isinstance(piece, tuple) and len(piece) == 2 and isinstance(piece[0], Expr)) or isinstance(piece[1], Expr):
+        if not (isinstance(piece, tuple) and len(piece) == 2 and isinstance(piece[0], Expr)) or isinstance(
+            piece[1], Expr
+        ):
             raise GateTextError("Piecewise takes pairs: Piecewise((value, condition), ..., (value, True)).")
     if pieces[-1][1] is not sympy.true:
         raise GateTextError("Piecewise must end with (value, True), so that it is defined everywhere; add that pair.")
@@ -223,7 +233,9 @@ def _check_call(name: str, arguments: list[Expr]) -> None:
     if name in GAMMA_LIKE:
         for argument in arguments:
             if argument.is_number and abs(sympy.N(argument, 5)) > 100:
-                raise GateTextError(f"{name}({argument}) is too large: numbers up to 100 are read there; rescale the formula.")
+                raise GateTextError(
+                    f"{name}({argument}) is too large: numbers up to 100 are read there; rescale the formula."
+                )
     if name == "exp":
         for term in sympy.Add.make_args(arguments[0]):
             if term.has(sympy.log):
@@ -248,7 +260,9 @@ def parse_domain(text: str) -> tuple[Expr, Expr, bool, bool]:
     upper = sympy.oo if upper_text.endswith("oo") else Rational(upper_text)
     lower_open, upper_open = opening == "(", closing == ")"
     if (lower.is_infinite and not lower_open) or (upper.is_infinite and not upper_open):
-        raise GateTextError(f"domain {_shown(text)} includes infinity, which is not a number; write a round bracket there.")
+        raise GateTextError(
+            f"domain {_shown(text)} includes infinity, which is not a number; write a round bracket there."
+        )
     if lower > upper or (lower == upper and (lower_open or upper_open)):
         raise GateTextError(f"domain {_shown(text)} is empty: the lower end must lie below the upper one.")
     return lower, upper, lower_open, upper_open

@@ -12,7 +12,7 @@ z = Symbol("z", real=True)
 """The log-ratio log r, in nats."""
 
 
-class sigmoid(Function):  # noqa: N801 - a function, named as the papers print it
+class sigmoid(Function):
     """sigma(x) = 1/(1 + e^-x); kept whole, so that its derivative is sech^2(x/2)/4 and nothing cancels."""
 
     @classmethod
@@ -32,8 +32,6 @@ class sigmoid(Function):  # noqa: N801 - a function, named as the papers print i
 
     def _eval_evalf(self, prec: int) -> Any:
         return self.rewrite(sympy.exp)._eval_evalf(prec)  # type: ignore[attr-defined]
-
-
 
 
 ELEMENTARY: dict[str, Any] = {

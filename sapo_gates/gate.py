@@ -23,6 +23,7 @@ from sapo_gates.expression import parse_domain
 from sapo_gates.functions import r, z
 from sapo_gates.verdict import SIGNS, Sign
 
+
 def _quoted(text: object) -> str:
     return json.dumps(sympy.sstr(text) if isinstance(text, Expr) else str(text))  # a JSON string is a TOML string
 

@@ -46,7 +46,9 @@ def _from_module(dotted: str) -> Gate:
     try:
         found = getattr(importlib.import_module(module_name), attribute)
     except (ImportError, AttributeError, ValueError) as error:
-        raise UnknownGate(f"cannot take gate {dotted!r}: {error}; write pkg.module:NAME of an importable module.") from error
+        raise UnknownGate(
+            f"cannot take gate {dotted!r}: {error}; write pkg.module:NAME of an importable module."
+        ) from error
     if not isinstance(found, Gate):
         raise UnknownGate(f"{dotted!r} is a {type(found).__name__}, not a Gate; name a Gate value.")
     return found
@@ -60,7 +62,9 @@ def read_gate_file(path: Path) -> Gate:
     """
     try:
         if path.stat().st_size > MAX_BYTES:
-            raise GateTextError(f"{path} has {path.stat().st_size} bytes: a gate file has at most {MAX_BYTES}; shorten it.")
+            raise GateTextError(
+                f"{path} has {path.stat().st_size} bytes: a gate file has at most {MAX_BYTES}; shorten it."
+            )
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise GateTextError(f"cannot read gate file {path}: {error}; give a UTF-8 text file.") from error
@@ -79,7 +83,9 @@ def parse_gate(text: str) -> Gate:
     try:
         content = tomllib.loads(text)
     except (tomllib.TOMLDecodeError, RecursionError) as error:
-        raise GateTextError(f"not a TOML file: {str(error) or 'nested too deeply'}; see `sapo-gates show arctan` for a gate file.") from error
+        raise GateTextError(
+            f"not a TOML file: {str(error) or 'nested too deeply'}; see `sapo-gates show arctan` for a gate file."
+        ) from error
     _only(content, ("gate", "parameters"), "a gate file")
     if "gate" not in content:
         raise GateTextError("no [gate] table: a gate file has one, with name and value; see `sapo-gates show arctan`.")
@@ -118,9 +124,11 @@ def _parameter(name: str, body: dict[str, Any]) -> Parameter:
     where = f"[parameters.{name}]"
     _only(body, PARAMETER_KEYS, where)
     if name in ("r", "z", "True", *CONSTANTS, *ELEMENTARY) or not name.isidentifier() or not name.isascii():
-        raise GateTextError(f"parameter name {name!r} is taken or not a name; choose letters, digits and _, such as 'tau'.")
+        raise GateTextError(
+            f"parameter name {name!r} is taken or not a name; choose letters, digits and _, such as 'tau'."
+        )
     if "domain" not in body:
-        raise GateTextError(f"{where} has no domain: a claim needs to say for which values; add domain = \"(0, oo)\".")
+        raise GateTextError(f'{where} has no domain: a claim needs to say for which values; add domain = "(0, oo)".')
     values = {key: _number(body[key], f"{where} {key}") for key in ("positive", "negative") if key in body}
     if not values:
         raise GateTextError(f"{where} has no trained value; add positive = ... and negative = ... .")
@@ -132,17 +140,19 @@ def _parameter(name: str, body: dict[str, Any]) -> Parameter:
 def _number(value: object, where: str) -> str:
     """A trained value as text, so that 0.1 stays one tenth; rationals are written in quotes."""
     if isinstance(value, bool) or not isinstance(value, int | float | str):
-        raise GateTextError(f"{where} = {value!r} is not a number; write for example 10 or \"1/3\".")
+        raise GateTextError(f'{where} = {value!r} is not a number; write for example 10 or "1/3".')
     number = parse_expression(str(value), {})
     if not number.is_Rational:
-        raise GateTextError(f"{where} = {value!r} is not a rational number; write for example 10 or \"1/3\".")
+        raise GateTextError(f'{where} = {value!r} is not a rational number; write for example 10 or "1/3".')
     return str(number)
 
 
 def _only(table: dict[str, Any], known: tuple[str, ...], where: str) -> None:
     for key in table:
         if key not in known:
-            raise GateTextError(f"unknown key {key!r} in {where}; known are {', '.join(known)}.{did_you_mean(key, known)}")
+            raise GateTextError(
+                f"unknown key {key!r} in {where}; known are {', '.join(known)}.{did_you_mean(key, known)}"
+            )
 
 
 def _table(value: object, where: str) -> dict[str, Any]:
@@ -154,5 +164,5 @@ def _table(value: object, where: str) -> dict[str, Any]:
 def _text(table: dict[str, Any], key: str, where: str, default: str | None = None) -> str:
     value = table.get(key, default)
     if not isinstance(value, str) or (default is None and not value):
-        raise GateTextError(f"{where} {key} = {value!r} is not a text; write {key} = \"...\".")
+        raise GateTextError(f'{where} {key} = {value!r} is not a text; write {key} = "...".')
     return value

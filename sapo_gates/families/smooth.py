@@ -57,4 +57,3 @@ TANH = Gate(
     source="textbook; the sigmoid gate at 2 tau, shifted",
     says="w = sech^2(tau x), exponential tail",
 )
-

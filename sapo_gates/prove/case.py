@@ -1,9 +1,9 @@
 """One sign of A of one gate, with everything the requirements share: branches, forms, claims already settled."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Literal
+from typing import Literal, Protocol
 
 import sympy
 from sympy import Expr
@@ -14,13 +14,23 @@ from sapo_gates.prove.enclose import compiled
 from sapo_gates.prove.forms import forms_of
 from sapo_gates.prove.interval import Interval, Undefined
 from sapo_gates.prove.limits import ZERO_FROM_ABOVE, Limit, limit
-from sapo_gates.prove.sections import Branch, Section, Unsupported, branches_of
+from sapo_gates.prove.sections import Branch, Section, Unsupported, branches_of, domain_interval, section_key
 from sapo_gates.prove.signs import SectionProver
 from sapo_gates.prove.tails import S
-from sapo_gates.verdict import Sign
+from sapo_gates.verdict import Sign, Undecided, Verdict
 
 FIRST_TRY = 400  # boxes spent on each form of a weight before the next form is tried
 Claim = Callable[[SectionProver, Budget], Closed | Violated | Open]
+
+
+class Requirement(Protocol):
+    """A file of `requirements/`: a promise and how it is kept."""
+
+    ID: str
+
+    def prove(self, case: "Case") -> Verdict:
+        """Answer it for one sign of A."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -39,6 +49,19 @@ class Case:
     gate: Gate
     side: Sign
     budget: Budget
+    verdicts: dict[str, Verdict] = field(default_factory=dict)
+
+    def verdict(self, requirement: Requirement) -> Verdict:
+        """The requirement's verdict, sought once; a formula that the machinery cannot place is undecided, and says why."""
+        if requirement.ID not in self.verdicts:
+            try:
+                found = requirement.prove(self)
+            except Unsupported as error:
+                found = Undecided(method="placing the corners", left=str(error))
+            except Undefined as error:
+                found = Undecided(method="enclosure", left=str(error))
+            self.verdicts[requirement.ID] = found
+        return self.verdicts[requirement.ID]
 
     @cached_property
     def parameters(self) -> tuple[Parameter, ...]:
@@ -71,6 +94,11 @@ class Case:
         """w is defined and continuous inside every section."""
         return self.over_sections(lambda prover, budget: prover.is_defined("weight", budget))
 
+    @cached_property
+    def value_defined(self) -> tuple[Settled, ...]:
+        """The declared f is defined and continuous inside every section."""
+        return self.over_sections(lambda prover, budget: prover.is_defined("value", budget))
+
     def over_sections(self, claim: Claim) -> tuple[Settled, ...]:
         """The claim on every section, each with the first form of the weight that settles it."""
         return tuple(
@@ -99,22 +127,19 @@ def claim_evidence(claim: str, settled: Sequence[Settled]) -> dict[str, object]:
             {
                 **section_key(one.branch, one.section),
                 "weight": sympy.sstr(one.section.weight),
+                **inverse_form(one),
                 "leaves": [leaf_evidence(leaf) for leaf in one.outcome.leaves],
             }
         )
     return {"claim": claim, "sections": sections}
 
 
-def section_key(branch: Branch, section: Section) -> dict[str, object]:
-    """Which section: the chart, the cell of parameters, its ends in the chart's x and its coordinate t."""
-    return {
-        "chart": branch.chart.kind,
-        "eliminates": str(branch.chart.parameter) if branch.chart.parameter is not None else None,
-        "domains": {str(p): str(domain) for p, domain in branch.all_domains.items()},
-        "lower": sympy.sstr(section.lower),
-        "upper": sympy.sstr(section.upper),
-        "side": section.side,
-    }
+def inverse_form(settled: Settled) -> dict[str, object]:
+    """w' in s = 1/t, if a leaf was settled by it."""
+    assert isinstance(settled.outcome, Closed)
+    if all(leaf.rule != "inverse" for leaf in settled.outcome.leaves):
+        return {}
+    return {"inverse": sympy.sstr(SectionProver(settled.branch, settled.section).inverse_slope)}
 
 
 def leaf_evidence(leaf: Leaf) -> dict[str, object]:
@@ -132,7 +157,7 @@ def _end(end: object) -> str:
 def first_open(settled: Sequence[Settled]) -> str | None:
     """The first box that was not closed, in words, or None."""
     for one in settled:
-        if isinstance(one.outcome, Open):
+        if not isinstance(one.outcome, Closed):
             parts = [f"{s} in [{_end(b.lower)}, {_end(b.upper)}]" for s, b in one.outcome.box.items()]
             return f"not settled on {', '.join(parts)} ({one.branch.chart.kind} chart)"
     return None
@@ -162,11 +187,11 @@ def one_sided(section: Section, expression: Expr, end: Literal["lower", "upper"]
     """The limit of the expression at that end of its section, from inside."""
     at = getattr(section, f"t_{end}")
     point = sympy.Rational(at.numerator, at.denominator)
-    ranges = {**branch.ranges}
+    ranges = {p: domain_interval(domain) for p, domain in branch.all_domains.items()}
     value = expression.xreplace({section.t: point})
     if not value.has(sympy.nan, sympy.zoo, sympy.oo):
         try:
-            compiled(value)({p: branch_interval(branch, p) for p in value.free_symbols})
+            compiled(value)(ranges)
             return OneSided(value, None)
         except Undefined:
             pass
@@ -181,13 +206,3 @@ def one_sided(section: Section, expression: Expr, end: Literal["lower", "upper"]
             return OneSided(sympy.Integer(0), found)
         return OneSided(None, found)
     return OneSided(None, None)
-
-
-def branch_interval(branch: Branch, symbol: object) -> Interval:
-    """The interval of any of the branch's parameters."""
-    from sapo_gates.prove.sections import domain_interval
-
-    return domain_interval(branch.all_domains[symbol])  # type: ignore[index]
-
-
-__all__ = ["Case", "OneSided", "Settled", "Unsupported", "claim_evidence", "first_open", "one_sided", "section_key"]

@@ -178,4 +178,3 @@ def enclose_at(expression: Expr, point: Mapping[Symbol, Rational]) -> Interval:
         exact = Fraction(int(value.p), int(value.q))
         box[symbol] = Interval.of(exact, exact)
     return compiled(expression)(box)
-

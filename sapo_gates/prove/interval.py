@@ -35,12 +35,12 @@ class Interval:
         self.upper_open = upper_open or not upper.is_finite()
 
     @staticmethod
-    def of(lower: Fraction | float, upper: Fraction | float, lower_open: bool = False, upper_open: bool = False) -> "Interval":
+    def of(
+        lower: Fraction | float, upper: Fraction | float, lower_open: bool = False, upper_open: bool = False
+    ) -> "Interval":
         """From rationals or infinities, outwards; an end that is no dyadic number comes out closed."""
         low, high = _ball(lower), _ball(upper)
-        return Interval(
-            low.lower(), high.upper(), lower_open and low.is_exact(), upper_open and high.is_exact()
-        )
+        return Interval(low.lower(), high.upper(), lower_open and low.is_exact(), upper_open and high.is_exact())
 
     @staticmethod
     def around(ball: arb) -> "Interval":
@@ -113,7 +113,9 @@ class Interval:
             raise (NowhereDefined if self.is_point else Undefined)("division by zero")
         low = arb(0) if not self.upper.is_finite() else ONE / self.upper if self.upper != 0 else -INFINITY
         high = arb(0) if not self.lower.is_finite() else ONE / self.lower if self.lower != 0 else INFINITY
-        return Interval(low.lower(), high.upper(), self.upper_open and low.is_exact(), self.lower_open and high.is_exact())
+        return Interval(
+            low.lower(), high.upper(), self.upper_open and low.is_exact(), self.lower_open and high.is_exact()
+        )
 
     def integer_power(self, n: int) -> "Interval":
         """x^n for an integer n >= 1, tight for even n."""
@@ -166,7 +168,10 @@ class Interval:
         if self.is_nonpositive:
             return -self
         negated = -self
-        return hull(Interval(ZERO, self.upper, upper_open=self.upper_open), Interval(ZERO, negated.upper, upper_open=negated.upper_open))
+        return hull(
+            Interval(ZERO, self.upper, upper_open=self.upper_open),
+            Interval(ZERO, negated.upper, upper_open=negated.upper_open),
+        )
 
 
 def _ball(number: Fraction | float) -> arb:
@@ -202,7 +207,7 @@ def hull(a: Interval, b: Interval) -> Interval:
     return hull_of_ends(ends)
 
 
-class working_precision:  # noqa: N801 - used like a function in a with statement
+class working_precision:
     """Arb's precision is a global; this sets it for a block and puts the old one back."""
 
     def __init__(self, bits: int = PRECISION) -> None:

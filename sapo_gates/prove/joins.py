@@ -10,13 +10,14 @@ import sympy
 from flint import arb
 from sympy import Expr, Rational
 
-from sapo_gates.prove.case import Case, OneSided, one_sided
+from sapo_gates.gate import Gate
+from sapo_gates.prove.case import OneSided, one_sided
 from sapo_gates.prove.enclose import compiled
 from sapo_gates.prove.forms import is_identity
 from sapo_gates.prove.interval import Interval, Undefined, working_precision
-from sapo_gates.prove.sections import Branch, Section, Unsupported, domain_interval, value_at
+from sapo_gates.prove.sections import Branch, Section, Unsupported, domain_interval, section_key, value_at
 from sapo_gates.prove.witness import WITNESS_PRECISION, names, parameter_points, rational, shown
-from sapo_gates.verdict import Witness
+from sapo_gates.verdict import Sign, Witness
 
 Quantity = Literal["value", "weight"]
 
@@ -97,11 +98,16 @@ class Join:
     def evidence(self) -> dict[str, object]:
         """For recheck."""
         left, right = (None if side.expression is None else sympy.sstr(side.expression) for side in self.sides)
-        return {"at": sympy.sstr(self.at), "quantity": self.quantity, "left": left, "right": right}
+        place = {
+            **section_key(self.branch, self.before),
+            "upper": sympy.sstr(self.at),
+            "next": sympy.sstr(self.after.upper),
+        }
+        return {**place, "quantity": self.quantity, "left": left, "right": right}
 
-    def witness(self, case: Case, why: str) -> Witness | None:
+    def witness(self, gate: Gate, side: Sign, why: str) -> Witness | None:
         """The jump at exact parameters, if both one-sided limits are enclosed apart there."""
-        for parameters in parameter_points(case.gate, case.side, self.branch.all_domains):
+        for parameters in parameter_points(gate, side, self.branch.all_domains):
             point = dict(parameters)
             with working_precision(WITNESS_PRECISION):
                 try:

@@ -8,7 +8,7 @@ A section is a piece of the chart between neighbouring breakpoints (r = 1 counts
 with a constant range, so that sections whose ends move with a parameter are boxes too.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Any, Literal
@@ -113,6 +113,20 @@ class Branch:
     def all_domains(self) -> dict[Symbol, Domain]:
         """Every parameter of the gate's branch with its domain in this cell."""
         return {**self.domains, **self.eliminated}
+
+
+def section_key(branch: Branch, section: Section) -> dict[str, object]:
+    """Which section: the chart, the cell of parameters, its ends in the chart's x and its coordinate t."""
+    return {
+        "chart": branch.chart.kind,
+        "eliminates": str(branch.chart.parameter) if branch.chart.parameter is not None else None,
+        "domains": {str(p): str(domain) for p, domain in branch.all_domains.items()},
+        "lower": sympy.sstr(section.lower),
+        "upper": sympy.sstr(section.upper),
+        "side": section.side,
+        "t": str(section.t),
+        "position": sympy.sstr(section.position),
+    }
 
 
 def domain_interval(domain: Domain) -> Interval:
@@ -224,7 +238,7 @@ def _in_chart(chart: Chart, value: Expr | None, weight: Expr, cell: Mapping[Symb
         side = "left" if len(sections) <= breakpoints.index(chart.on_policy) else "right"
         t, position, t_lower, t_upper = _coordinate(chart, lower, upper)
         inside = {**ranges, t: Interval.of(t_lower, t_upper, True, True)}
-        signs = _signs_on(switches, lambda switch: _sign(switch.xreplace({chart.x: position}), inside))  # noqa: B023
+        signs = _signs_on(switches, lambda switch: _sign(switch.xreplace({chart.x: position}), inside), ranges)  # noqa: B023
         w, f = (None if e is None else resolve(e, signs).xreplace({chart.x: position}) for e in (weight, value))
         assert w is not None
         sections.append(Section(side, lower, upper, t, position, t_lower, t_upper, w, f))
@@ -300,9 +314,9 @@ def _roots(part: Expr, x: Symbol) -> list[Expr]:
 
 
 def _coordinate(chart: Chart, lower: Expr, upper: Expr) -> tuple[Symbol, Expr, Fraction | float, Fraction | float]:
-    """t, x(t) and the range of t on a section."""
+    """t, x(t) and the range of t on a section; t = x where both ends are numbers that intervals hold exactly."""
     t = Symbol("t", real=True)
-    if all(isinstance(end, Rational) or end.is_infinite for end in (lower, upper)):
+    if all(end.is_infinite or (isinstance(end, Rational) and end.q & (end.q - 1) == 0) for end in (lower, upper)):
         return chart.x, chart.x, as_end(lower), as_end(upper)
     if upper is sympy.oo:
         return t, lower + t, Fraction(0), float("inf")
@@ -334,12 +348,16 @@ def _certain_sign(expression: Expr, ranges: Mapping[Symbol, Interval]) -> int:
     return sign
 
 
-def _signs_on(switches: Sequence[Expr], sign_of: Callable[[Expr], int | None]) -> dict[Expr, int]:
+def _signs_on(
+    switches: Sequence[Expr], sign_of: Callable[[Expr], int | None], parameters: Collection[Symbol]
+) -> dict[Expr, int]:
     """The sign of every switch, the inner ones used to resolve the outer ones."""
     signs: dict[Expr, int] = {}
     for switch in switches:
         resolved = resolve(switch, signs)
         sign = sign_of(resolved)
+        if sign is None and not resolved.free_symbols <= set(parameters):
+            raise Unsupported(f"the sign of {resolved} between two breakpoints could not be enclosed")
         if sign is None:
             raise Straddles(resolved, f"the sign of {resolved} between two breakpoints could not be enclosed")
         signs[switch] = sign
@@ -375,4 +393,4 @@ def value_at(expression: Expr, point: Mapping[Symbol, Expr], ranges: Mapping[Sym
         at = sympy.simplify(switch.xreplace(dict(point)))
         return 0 if at == 0 else _sign(at, ranges)
 
-    return resolve(expression, _signs_on(_switches([expression]), sign_of)).xreplace(dict(point))
+    return resolve(expression, _signs_on(_switches([expression]), sign_of, ranges)).xreplace(dict(point))

@@ -88,12 +88,21 @@ class SectionProver:
         """W' as a sum over terms."""
         return enclosure_of(derivative_by_terms(self.section.weight, self.t))
 
+    @property
+    def s(self) -> Symbol:
+        """1/t, in sections that reach to infinity."""
+        return Symbol("s", positive=True) if self.outward > 0 else Symbol("s", negative=True)
+
+    @cached_property
+    def inverse_slope(self) -> Expr:
+        """W' in s = 1/t, as one fraction."""
+        return sympy.factor(derivative(self.section.weight, self.t).xreplace({self.t: 1 / self.s}))
+
     @cached_property
     def slope_by_inverse(self) -> Enclosure:
-        """W' in s = 1/t."""
-        s = Symbol("s", positive=True) if self.outward > 0 else Symbol("s", negative=True)
-        inverse = enclosure_of(sympy.factor(derivative(self.section.weight, self.t).xreplace({self.t: 1 / s})))
-        return lambda ranges: inverse({**ranges, s: ranges[self.t].reciprocal()})
+        """W' as a function of t through s = 1/t."""
+        inverse = enclosure_of(self.inverse_slope)
+        return lambda ranges: inverse({**ranges, self.s: ranges[self.t].reciprocal()})
 
     @cached_property
     def higher(self) -> tuple[Enclosure, ...]:

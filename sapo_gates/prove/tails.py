@@ -75,24 +75,26 @@ class Tail:
         """The rule for each term of this form of the weight, or None where one has none."""
         found = []
         for term in Add.make_args(form):
-            rule = self._rule(term)
+            rule = self.rule(term)
             if rule is None:
                 return None
-            found.append({"term": sympy.sstr(term), **rule})
+            found.append(rule)
         return found
 
-    def _rule(self, term: Expr) -> dict[str, str] | None:
+    def rule(self, term: Expr, *, integrably: bool = False) -> dict[str, str] | None:
+        """How phi of one term vanishes; integrably: so fast that f has a limit, which the rule `limit` does not say."""
+        key = {"term": sympy.sstr(term)}
         if term == 0:
-            return {"rule": "zero"}
+            return {**key, "rule": "zero"}
         t = self.section.t
-        at_infinity = limit_at_infinity(self.score(term), t, self.ranges)
+        at_infinity = None if integrably else limit_at_infinity(self.score(term), t, self.ranges)
         if at_infinity is not None and at_infinity[0].is_zero:
-            return {"rule": "limit", "form": sympy.sstr(at_infinity[1])}
+            return {**key, "rule": "limit", "form": sympy.sstr(at_infinity[1])}
         at_infinity = limit_at_infinity(self.score_slope(term), t, self.ranges)
         if at_infinity is not None:
             bound = at_infinity[0]
             if bound.infinite < 0 or (bound.interval is not None and bound.interval.is_negative):
-                return {"rule": "slope", "form": sympy.sstr(at_infinity[1])}
+                return {**key, "rule": "slope", "form": sympy.sstr(at_infinity[1])}
         return None
 
     def lower_bound(self, weight: Expr, parameters: Mapping[Symbol, Rational]) -> "TailBound | None":

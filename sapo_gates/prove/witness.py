@@ -1,9 +1,11 @@
 """Exact places where a requirement fails, each confirmed on the declared formula itself at rational numbers."""
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from decimal import ROUND_CEILING, ROUND_FLOOR, Context, Decimal
 from fractions import Fraction
 from itertools import pairwise
+from math import ceil
 
 import sympy
 from flint import arb
@@ -15,7 +17,8 @@ from sapo_gates.gate import Domain, Gate, Kind
 from sapo_gates.prove.boxes import Box, Range
 from sapo_gates.prove.enclose import compiled
 from sapo_gates.prove.interval import Interval, Undefined, working_precision
-from sapo_gates.prove.sections import Branch, Section, Unsupported, as_end, value_at, zeros
+from sapo_gates.prove.sections import Branch, Section, Unsupported, as_end, section_key, value_at, zeros
+from sapo_gates.prove.tails import Tail, limit_at_infinity
 from sapo_gates.verdict import Sign, Witness
 
 Point = Mapping[Symbol, Rational]
@@ -70,7 +73,9 @@ def rational(number: Fraction) -> Rational:
     return Rational(number.numerator, number.denominator)
 
 
-def parameter_points(gate: Gate, side: Sign, domains: Mapping[Symbol, Domain], box: Box | None = None) -> Iterator[Point]:
+def parameter_points(
+    gate: Gate, side: Sign, domains: Mapping[Symbol, Domain], box: Box | None = None
+) -> Iterator[Point]:
     """Exact parameter values worth trying: the box's middle or the trained ones first, then ends and powers of ten."""
     choices: dict[Symbol, list[Rational]] = {}
     for p, domain in domains.items():
@@ -172,12 +177,69 @@ def excess(gate: Gate, side: Sign, branch: Branch, section: Section, box: Box) -
     return None
 
 
+def not_one(gate: Gate, side: Sign, branch: Branch) -> Witness | None:
+    """Parameters at which w(1) is not 1."""
+    for parameters in parameter_points(gate, side, branch.all_domains):
+        try:
+            weight = evaluate(gate, side, "weight", Rational(1), parameters)
+        except Undefined:
+            continue
+        if weight.lower > 1 or weight.upper < 1:
+            return point(Rational(1), parameters, weight, "w(1) is not 1")
+    return None
+
+
 def negative(gate: Gate, side: Sign, branch: Branch, section: Section, box: Box) -> Witness | None:
     """A ratio in the box at which w < 0."""
     for ratio, parameters, weight in weights_in(gate, side, branch, section, box):
         if weight.is_negative:
             return point(ratio, parameters, weight, f"w({ratio}) < 0")
     return None
+
+
+def lower_bounded_tail(gate: Gate, side: Sign, tail: Tail) -> tuple[Witness, dict[str, object]] | None:
+    """R, c and parameters with |phi| >= c > 0 on [R, oo), and the proof."""
+    for parameters in parameter_points(gate, side, tail.branch.all_domains):
+        bound = tail.lower_bound(tail.section.weight, parameters)
+        if bound is None:
+            continue
+        start, c = _first_ratio(tail, bound.start, parameters), rational(bound.bound)
+        if start is None:
+            continue
+        found = Witness(
+            kind="tail",
+            r=(str(start),),
+            parameters=names(parameters),
+            enclosure=((str(c), "oo") if bound.sign > 0 else ("-oo", str(-c)),),
+            why=f"{'phi' if bound.sign > 0 else '-phi'} >= {c} on [{start}, oo)",
+        )
+        key = section_key(tail.branch, tail.section)
+        return found, {"tail": {**key, "start": str(bound.start), "rule": bound.rule, "form": bound.form}}
+    return None
+
+
+def unbounded_score(gate: Gate, side: Sign, tail: Tail) -> tuple[Witness, dict[str, object]] | None:
+    """A lower-bounded tail at parameters where phi also has an infinite limit."""
+    for parameters in parameter_points(gate, side, tail.branch.all_domains):
+        phi = tail.score(tail.section.weight).xreplace(dict(parameters))
+        found = limit_at_infinity(phi, tail.section.t, {})
+        bounded = lower_bounded_tail(gate, side, tail) if found is not None and found[0].infinite else None
+        if found is not None and bounded is not None and bounded[0].parameters == names(parameters):
+            grown = replace(bounded[0], why=f"|phi| -> oo as r -> oo; {bounded[0].why}")
+            return grown, {**bounded[1], "limit": sympy.sstr(found[1])}
+    return None
+
+
+def _first_ratio(tail: Tail, t: Fraction, parameters: Point) -> Rational | None:
+    """The r at t, or a slightly larger short rational."""
+    exact = tail.ratio.xreplace({tail.section.t: rational(t), **parameters})
+    if isinstance(exact, Rational):
+        return exact if exact > 0 else None
+    upper = compiled(exact)({}).upper
+    if not upper.is_finite() or upper > 2**60:
+        return None
+    mantissa, exponent = (int(part) for part in upper.man_exp())
+    return rational(Fraction(ceil(Fraction(mantissa) * Fraction(2) ** exponent * 64), 64))
 
 
 def point(ratio: Rational, parameters: Point, enclosure: Interval | None, why: str) -> Witness:
@@ -225,7 +287,10 @@ def undefined(gate: Gate, side: Sign, branch: Branch, section: Section, box: Box
             for ratio, range_ in samples:
                 is_zero = range_.is_point and range_.lower == 0
                 if (rule != "nonzero" and range_.is_negative) or (rule != "nonnegative" and is_zero):
-                    what = {"nonzero": "a denominator is 0", "positive": "the argument of a logarithm or power is not positive"}
+                    what = {
+                        "nonzero": "a denominator is 0",
+                        "positive": "the argument of a logarithm or power is not positive",
+                    }
                     why = what.get(rule, "the argument of a root is negative")
                     return point(ratio, parameters, range_, f"not defined at r = {ratio}: {why}")
             if rule == "nonzero":

@@ -4,6 +4,8 @@ from types import ModuleType
 
 from sapo_gates.errors import RequirementError, did_you_mean
 from sapo_gates.requirements import (
+    bounded_score,
+    bounded_value,
     continuously_differentiable,
     first_order_agreement,
     monotone_decay,
@@ -16,6 +18,8 @@ ADMISSIBLE: tuple[ModuleType, ...] = (continuously_differentiable, unit_peak, mo
 TRUST_REGION: tuple[ModuleType, ...] = (
     *ADMISSIBLE,
     nonnegative_weight,
+    bounded_value,
+    bounded_score,
     first_order_agreement,
 )
 PROFILES: dict[str, tuple[ModuleType, ...]] = {"admissible": ADMISSIBLE, "trust-region": TRUST_REGION}

@@ -22,7 +22,7 @@ def prove(case: Case) -> Verdict:
     quantities: tuple[Quantity, ...] = ("value", "weight") if case.gate.kind == "value" else ("weight",)
     inside: dict[Quantity, tuple[Settled, ...]] = {"weight": case.defined}
     if "value" in quantities:
-        inside["value"] = case.over_sections(lambda prover, budget: prover.is_defined("value", budget))
+        inside["value"] = case.value_defined
     for quantity in quantities:
         for settled in inside[quantity]:
             if not isinstance(settled.outcome, Closed):
@@ -37,7 +37,7 @@ def prove(case: Case) -> Verdict:
     names = {"value": "f", "weight": "w"}
     for join in joins:
         if not join.is_smooth:
-            found = join.witness(case, f"{names[join.quantity]} jumps")
+            found = join.witness(case.gate, case.side, f"{names[join.quantity]} jumps")
             if found is not None:
                 return Refuted(method="one-sided limits", witness=found, evidence={})
     for quantity in quantities:
@@ -55,5 +55,3 @@ def prove(case: Case) -> Verdict:
         "joins": [join.evidence() for join in joins],
     }
     return Proved(method="enclosure of f and w, identity at breakpoints", evidence=evidence)
-
-

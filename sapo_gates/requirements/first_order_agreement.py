@@ -2,28 +2,40 @@
 
 Says: f(r) - f(1) = (r - 1) + o(r - 1).
 Why: on policy, the gated objective then has the gradient of the plain policy gradient, whatever the gate.
-Proof: f is C^1 and f'(1) = w(1) = 1, so it follows from continuously-differentiable and unit-peak.
+Proof: f is continuous at 1 and both one-sided limits of w there are 1, as identities in the parameters.
 Fails: sigmoid without its factor 4/tau.
 Source: requirement 8 of the profile trust-region.
 """
 
+from sympy import Integer
+
 from sapo_gates.prove.case import Case
-from sapo_gates.requirements import continuously_differentiable, unit_peak
+from sapo_gates.prove.forms import is_identity
+from sapo_gates.prove.joins import joins_of
+from sapo_gates.prove.witness import not_one
 from sapo_gates.verdict import Proved, Refuted, Undecided, Verdict
 
 ID = "first-order-agreement"
 
 
 def prove(case: Case) -> Verdict:
-    """From the two requirements it follows from."""
-    premises = {r.ID: r.prove(case) for r in (continuously_differentiable, unit_peak)}
-    if all(isinstance(verdict, Proved) for verdict in premises.values()):
-        return Proved(
-            method="follows from continuously-differentiable and unit-peak",
-            evidence={name: verdict.evidence for name, verdict in premises.items() if isinstance(verdict, Proved)},
-        )
-    for verdict in premises.values():
-        if isinstance(verdict, Refuted) and verdict.witness.r == ("1",):
-            return verdict
-    open_ones = [name for name, verdict in premises.items() if not isinstance(verdict, Proved)]
-    return Undecided(method="follows from other requirements", left=f"{' and '.join(open_ones)} not proved")
+    """At the breakpoint r = 1 of every branch."""
+    evidence = []
+    for branch in case.branches:
+        at_one = [join for join in joins_of(branch, "weight") if join.at == branch.chart.on_policy]
+        if case.gate.kind == "value":
+            at_one += [join for join in joins_of(branch, "value") if join.at == branch.chart.on_policy]
+        for join in at_one:
+            sides = [side.expression for side in join.sides]
+            if join.quantity == "weight" and not all(s is not None and is_identity(s, Integer(1)) for s in sides):
+                found = not_one(case.gate, case.side, branch) or join.witness(case.gate, case.side, "w jumps at 1")
+                if found is not None:
+                    return Refuted(method="w(1)", witness=found, evidence={})
+                return Undecided(method="w(1)", left="w(1) = 1 is not shown as an identity in the parameters")
+            if not (join.is_smooth and join.fills):
+                found = join.witness(case.gate, case.side, "f jumps at 1")
+                if found is not None:
+                    return Refuted(method="f at 1", witness=found, evidence={})
+                return Undecided(method="f at 1", left="whether f is continuous at r = 1 is not shown")
+            evidence.append(join.evidence())
+    return Proved(method="one-sided limits at r = 1", evidence={"joins": evidence})

@@ -27,7 +27,7 @@ def prove(case: Case) -> Verdict:
     joins = [join for branch in case.branches for join in joins_of(branch, "weight")]
     for join in joins:
         if join.rises is True:
-            found = join.witness(case, "w jumps upwards, away from r = 1")
+            found = join.witness(case.gate, case.side, "w jumps upwards, away from r = 1")
             if found is not None:
                 return Refuted(method="jump at a breakpoint", witness=found, evidence={})
     left = first_open(case.decay)
@@ -39,5 +39,8 @@ def prove(case: Case) -> Verdict:
     if uncertain:
         return Undecided(method="jump at a breakpoint", left=f"the jump at {uncertain[0].place} is not enclosed")
     rules = {leaf.rule for s in case.decay if isinstance(s.outcome, Closed) for leaf in s.outcome.leaves}
-    evidence = {**claim_evidence("decay", case.decay), "jumps": [join.evidence() for join in joins if not join.is_smooth]}
+    evidence = {
+        **claim_evidence("decay", case.decay),
+        "jumps": [join.evidence() for join in joins if not join.is_smooth],
+    }
     return Proved(method=f"sign of w' by {', '.join(sorted(rules))}", evidence=evidence)

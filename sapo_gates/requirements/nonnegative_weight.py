@@ -25,4 +25,6 @@ def prove(case: Case) -> Verdict:
                 return Refuted(method="enclosure of w", witness=found, evidence={})
     if all(isinstance(settled.outcome, Closed) for settled in claims):
         return Proved(method="enclosure of w", evidence=claim_evidence("nonnegative", claims))
-    return Undecided(method="enclosure of w", left=first_open(claims) or "w < 0 somewhere, but no exact ratio was found")
+    return Undecided(
+        method="enclosure of w", left=first_open(claims) or "w < 0 somewhere, but no exact ratio was found"
+    )

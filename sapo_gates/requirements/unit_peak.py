@@ -15,7 +15,6 @@ from sapo_gates.prove import witness
 from sapo_gates.prove.boxes import Closed, Violated
 from sapo_gates.prove.case import Case, claim_evidence, first_open
 from sapo_gates.prove.forms import is_identity
-from sapo_gates.prove.interval import Undefined
 from sapo_gates.prove.joins import joins_of
 from sapo_gates.requirements import monotone_decay
 from sapo_gates.verdict import Proved, Refuted, Undecided, Verdict
@@ -32,15 +31,16 @@ def prove(case: Case) -> Verdict:
         sides = [side.expression for side in join.sides]
         if all(side is not None and is_identity(side, Integer(1)) for side in sides):
             continue
-        found = _not_one(case, join.branch.all_domains)
+        found = witness.not_one(case.gate, case.side, join.branch)
         if found is None:
-            found = join.witness(case, "w(1) does not exist: w jumps")
+            found = join.witness(case.gate, case.side, "w(1) does not exist: w jumps")
         if found is not None:
             return Refuted(method="w(1)", witness=found, evidence={})
         return Undecided(method="w(1)", left="w(1) = 1 is not shown as an identity in the parameters")
-    decay = monotone_decay.prove(case)
+    joins = [join.evidence() for join in at_one]
+    decay = case.verdict(monotone_decay)
     if isinstance(decay, Proved):
-        return Proved(method="w(1) = 1 and monotone-decay", evidence={"by": "monotone-decay", **decay.evidence})
+        return Proved(method="w(1) = 1 and monotone-decay", evidence={"by": "monotone-decay", "joins": joins})
     bounded = case.over_sections(lambda prover, budget: prover.is_at_most_one(budget))
     for settled in bounded:
         if isinstance(settled.outcome, Violated):
@@ -48,16 +48,6 @@ def prove(case: Case) -> Verdict:
             if found is not None:
                 return Refuted(method="w <= 1", witness=found, evidence={})
     if all(isinstance(settled.outcome, Closed) for settled in bounded):
-        return Proved(method="w(1) = 1 and w <= 1 box by box", evidence={"by": "bound", **claim_evidence("at most one", bounded)})
+        evidence = {"by": "bound", "joins": joins, **claim_evidence("at most one", bounded)}
+        return Proved(method="w(1) = 1 and w <= 1 box by box", evidence=evidence)
     return Undecided(method="w <= 1", left=first_open(bounded) or "w > 1 somewhere, but no exact ratio was found")
-
-
-def _not_one(case: Case, domains: witness.Mapping) -> witness.Witness | None:
-    for parameters in witness.parameter_points(case.gate, case.side, domains):
-        try:
-            weight = witness.evaluate(case.gate, case.side, "weight", Integer(1), parameters)
-        except Undefined:
-            continue
-        if weight.lower > 1 or weight.upper < 1:
-            return witness.point(Integer(1), parameters, weight, "w(1) is not 1")
-    return None

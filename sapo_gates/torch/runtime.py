@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from sapo_gates.errors import ExportError
-from sapo_gates.torch.wide import Number, Pair, Wide, exact_sum, expm1_reduced
+from sapo_gates.torch.wide import Number, Pair, Wide, choose, exact_sum, expm1_reduced, log
 
 Quantity = Literal["value", "weight", "score", "slope"]
 Formula = Callable[[Number, Number, Number, Callable[[float, float], Number]], Number]
@@ -28,15 +28,17 @@ def plain(formula: Formula, z: Tensor, limit: float) -> Tensor:
 def wide(formula: Formula, z: Tensor) -> Tensor:
     """The formula in Wide numbers, right for every float64, infinities included."""
     zero = torch.zeros_like(z)
-    inside = torch.clamp(z, -1e280, 1e280)
+    inside = torch.clamp(z, -1e300, 1e300)
     e, k = expm1_reduced(Pair(-inside.abs(), zero))  # r - 1 = (1 - e^-z) e^z for z > 0
     grown = torch.where(z > 0, -1.0, 1.0)
     power = torch.exp2(torch.clamp(k, -1022, 0))
     m = e.times(power) + exact_sum(power, -torch.ones_like(z))
     constant = lambda hi, lo: Wide(Pair(zero + hi, zero + lo), Pair(zero, zero))  # noqa: E731
+    far = inside.abs() > 1e100  # z itself as +-exp(log |z|), so that its powers do not overflow
+    size = log(constant(torch.where(far, inside.abs(), 1.0), 0.0)).m
     result = (
         formula(
-            Wide(Pair(inside, zero), Pair(zero, zero)),
+            Wide(choose(far, Pair(torch.sign(z), zero), Pair(z, zero)), size),
             Wide(m.times(grown), Pair(torch.clamp(inside, min=0), zero)),
             Wide(Pair(torch.ones_like(z), zero), Pair(inside, zero)),
             constant,

@@ -3,6 +3,7 @@
 import linecache
 from collections.abc import Mapping
 from dataclasses import replace
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 import sympy
@@ -10,7 +11,7 @@ import torch
 from sympy import Expr, Piecewise
 
 from sapo_gates.derive import derivative, formula
-from sapo_gates.errors import NotCertified
+from sapo_gates.errors import ExportError, NotCertified
 from sapo_gates.functions import r
 from sapo_gates.gate import Gate, Number
 from sapo_gates.torch import runtime, wide
@@ -47,7 +48,7 @@ def surrogate(
     source = gate_source(certificate, positive=positive, negative=negative, allow_uncertified=allow_uncertified)
     filename = f"<gate {certificate.gate.name} {hash(source):x}>"
     linecache.cache[filename] = (len(source), None, source.splitlines(keepends=True), filename)
-    namespace = {**vars(wide), **vars(runtime)}
+    namespace = {**_names(wide), **_names(runtime)}
     exec(compile(source, filename, "exec"), namespace)  # printed by `generate` from an expression, never a user's text
     return replace(namespace["gate"], declaration=certificate.gate)
 
@@ -75,7 +76,12 @@ def gate_source(
                 continue
             if expression not in functions:
                 name = f"{sign}_{quantity}"
-                source, limit = best_source(name, expression)
+                try:
+                    source, limit = best_source(name, expression)
+                except ExportError:
+                    if quantity == gate.kind or quantity != "value":
+                        raise
+                    continue  # an integral in functions torch does not have is no closed form here
                 functions[expression] = name, limit
                 sources.append(source)
             name, limit = functions[expression]
@@ -121,20 +127,30 @@ def bound_formula(gate: Gate, sign: Sign, quantity: Quantity, numbers: Mapping[s
 
 
 def best_source(name: str, expression: Expr) -> tuple[str, float | None]:
-    """The first rewriting that computes well, and up to which |z| plain float64 serves float32 (None: nowhere)."""
-    exact = _references(expression)
-    measured: list[tuple[float, str, Formula]] = []
+    """The first rewriting that computes well, and up to which |z| plain float64 serves float32 (None: nowhere).
+
+    Well: exact to nearly float64 in Wide, and plain float64 is enough for float32. If none does both, the most exact.
+    """
+    exact: list[tuple[float, float]] | None = None
+    measured: list[tuple[float, str, float | None]] = []
     for rewritten in rewritings(expression):
         source = function_source(name, rewritten)
+        exact = _references(expression) if exact is None else exact
         function = load(name, source)
         if torch.isnan(runtime.wide(function, torch.zeros(1, dtype=torch.float64))).any():
             source = function_source(name, _filled(rewritten, expression))  # such as sin(x)/x
             function = load(name, source)
-        measured.append((_error(function, exact), source, function))
-        if measured[-1][0] < _GOOD:
-            break
-    _, source, function = min(measured, key=lambda entry: entry[0])
-    return source, _plain_limit(function)
+        error, limit = _error(function, exact), _plain_limit(function)
+        if error < _GOOD and limit is not None:
+            return source, limit
+        measured.append((error, source, limit))
+    _, source, limit = min(measured, key=lambda entry: entry[0])
+    return source, limit
+
+
+def _names(module: ModuleType) -> dict[str, Any]:
+    """Everything a module defines, but not its own name: torch.compile would look for the rest there."""
+    return {name: value for name, value in vars(module).items() if not name.startswith("__")}
 
 
 def _filled(rewritten: Expr, expression: Expr) -> Expr:
@@ -145,7 +161,7 @@ def _filled(rewritten: Expr, expression: Expr) -> Expr:
 
 def load(name: str, source: str) -> Formula:
     """One generated function, alone."""
-    namespace = dict(vars(wide))
+    namespace = _names(wide)
     exec(source, namespace)
     return namespace[name]
 

@@ -113,6 +113,12 @@ def scaled(m: Pair, k: Tensor) -> Pair:
     return m.times(torch.exp2(first)).times(torch.exp2(second)).times(torch.exp2(k - first - second))
 
 
+def times_exp(m: Pair, a: Pair) -> Pair:
+    """M exp(a)."""
+    e, k = expm1_reduced(a)
+    return scaled(m * (pair(1.0, 0.0, k) + e), k)
+
+
 class Wide:
     """m * exp(scale)."""
 
@@ -129,8 +135,7 @@ class Wide:
 
     def real(self) -> Pair:
         """The number itself, infinite or 0 where float64 has no better."""
-        e, k = expm1_reduced(self.scale)
-        return scaled(self.m + self.m * e, k)
+        return times_exp(self.m, self.scale)
 
     def __neg__(self) -> "Wide":
         return Wide(-self.m, self.scale)
@@ -243,8 +248,7 @@ def log(u: Number) -> Number:
         return torch.log(u)
     zero = torch.zeros_like(u.m.hi)
     first = Pair(torch.log(u.m.hi), zero)
-    e, k = expm1_reduced(-first)
-    corrected = first + (scaled(u.m + u.m * e, k) - pair(1.0, 0.0, zero))
+    corrected = first + (times_exp(u.m, -first) - pair(1.0, 0.0, zero))
     return Wide(choose(torch.isfinite(first.hi), corrected, first) + u.scale, Pair(zero, zero))
 
 

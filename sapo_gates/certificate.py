@@ -1,0 +1,229 @@
+"""What was proved about a gate, with the evidence that `recheck` evaluates again.
+
+A certificate is one JSON object: the gate's text and digest, one entry per requirement and sign of A, each with verdict,
+scope, method, witness and evidence; beside them `numerics`, evidence of another kind about the exported torch function:
+sampled or exhaustive over a floating-point type, never a proof about the mathematics. The digest covers all but that.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from importlib.metadata import version
+from pathlib import Path
+from types import ModuleType
+from typing import Any, Literal
+
+from sapo_gates.errors import CertificateError, RequirementError
+from sapo_gates.gate import Gate
+from sapo_gates.gatefile import load_gate, parse_gate
+from sapo_gates.prove.boxes import Budget
+from sapo_gates.prove.case import Case
+from sapo_gates.prove.interval import PRECISION, working_precision
+from sapo_gates.requirements import requirements_of
+from sapo_gates.verdict import SIGNS, Proved, Refuted, Sign, Undecided, Witness
+
+FORMAT = "sapo-gates-certificate/1"
+DEFAULT_BUDGET = 60.0  # seconds; the families of the papers take a tenth of one
+
+
+@dataclass(frozen=True, kw_only=True)
+class Requirement:
+    """One requirement for one sign of A, and how it was answered."""
+
+    id: str
+    sign: Sign
+    verdict: Literal["proved", "refuted", "undecided"]
+    scope: str
+    method: str
+    says: str
+    witness: Witness | None
+    evidence: Mapping[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Certificate:
+    """The verdicts on one gate. Immutable; made by `certify` or read by `load_certificate`."""
+
+    gate: Gate
+    profile: str
+    requirements: tuple[Requirement, ...]
+    precision: int
+    versions: Mapping[str, str]
+    numerics: tuple[Mapping[str, Any], ...] = ()
+
+    @property
+    def verdict(self) -> Literal["certified", "refuted", "undecided"]:
+        """`certified` only if everything is proved; a refutation outweighs what is undecided."""
+        verdicts = {requirement.verdict for requirement in self.requirements}
+        if "refuted" in verdicts:
+            return "refuted"
+        return "certified" if verdicts == {"proved"} else "undecided"
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 over everything but the numerics."""
+        text = json.dumps(self._claims(), sort_keys=True, separators=(",", ":"))
+        return "sha256:" + hashlib.sha256(text.encode()).hexdigest()
+
+    def with_numerics(self, evidence: Sequence[Mapping[str, Any]]) -> "Certificate":
+        """The certificate with what was measured on an exported function kept beside the proofs."""
+        return replace(self, numerics=(*self.numerics, *evidence))
+
+    def _claims(self) -> dict[str, Any]:
+        return {
+            "format": FORMAT,
+            "gate": {"name": self.gate.name, "text": self.gate.text, "digest": self.gate.digest},
+            "profile": self.profile,
+            "verdict": self.verdict,
+            "precision": self.precision,
+            "versions": dict(self.versions),
+            "requirements": [_plain(asdict(requirement)) for requirement in self.requirements],
+        }
+
+    def to_json(self) -> dict[str, Any]:
+        """The certificate as one JSON object."""
+        return {**self._claims(), "digest": self.digest, "numerics": [dict(entry) for entry in self.numerics]}
+
+    def save(self, path: str | Path) -> None:
+        """Write it as a JSON file."""
+        Path(path).write_text(json.dumps(self.to_json(), indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def _plain(value: Any) -> Any:
+    """Tuples become lists, as they will be once read back from JSON."""
+    if isinstance(value, Mapping):
+        return {key: _plain(item) for key, item in value.items()}
+    return [_plain(item) for item in value] if isinstance(value, list | tuple) else value
+
+
+def certify(
+    gate: str | Path | Gate,
+    profile: str = "admissible",
+    *,
+    budget: float = DEFAULT_BUDGET,
+) -> Certificate:
+    """Answer every requirement of the profile for both signs of A, over the whole parameter domain.
+
+    Args:
+        gate: a Gate, a family's name, a gate file or `pkg.module:NAME`.
+        profile: `admissible` (arXiv:2602.19345v2, section 4) or `trust-region`.
+        budget: seconds for the whole gate; what is open then is undecided.
+
+    Raises:
+        UnknownGate, GateTextError: the gate cannot be read.
+        RequirementError: no such profile, or a budget that is not positive.
+    """
+    if not budget > 0:
+        raise RequirementError(f"budget={budget} must be positive: it is the number of seconds proofs may take.")
+    loaded = load_gate(gate)
+    modules = requirements_of(profile)
+    shared = Budget.seconds(budget)
+    answers: list[Requirement] = []
+    with working_precision():
+        cases: dict[object, Case] = {}
+        for sign in SIGNS:
+            # both signs may be served by one formula at the same domain: then one proof serves both
+            key = (loaded.declared(sign), loaded.parameters_for(sign), _trained(loaded, sign))
+            case = cases.setdefault(key, Case(loaded, sign, shared))
+            answers += [_answer(module, case, sign) for module in modules]
+    return Certificate(
+        gate=loaded,
+        profile=profile,
+        requirements=tuple(answers),
+        precision=PRECISION,
+        versions={name: version(name) for name in ("sapo-gates", "sympy", "python-flint")},
+    )
+
+
+def _trained(gate: Gate, sign: Sign) -> tuple[str, ...]:
+    return tuple(str(p.value_for(sign)) for p in gate.parameters_for(sign))
+
+
+def _answer(module: ModuleType, case: Case, sign: Sign) -> Requirement:
+    verdict = case.verdict(module)
+    found: Literal["proved", "refuted", "undecided"]
+    match verdict:
+        case Proved():
+            found, says, witness, evidence = "proved", verdict.says, None, verdict.evidence
+        case Refuted():
+            found, says, witness, evidence = "refuted", verdict.witness.why, verdict.witness, verdict.evidence
+        case Undecided():
+            found, says, witness, evidence = "undecided", verdict.left, None, {}
+    return Requirement(
+        id=module.ID,
+        sign=sign,
+        verdict=found,
+        scope=case.scope,
+        method=verdict.method,
+        says=says,
+        witness=witness,
+        evidence=_plain(evidence),
+    )
+
+
+def load_certificate(path: str | Path) -> Certificate:
+    """Read a certificate; whether its proofs hold is for `recheck` to say.
+
+    Raises:
+        CertificateError: the file is no certificate, or its digest does not match its content.
+    """
+    return certificate_from_json(read_json(path), str(path))
+
+
+def read_json(path: str | Path) -> dict[str, Any]:
+    """The JSON object in a file.
+
+    Raises:
+        CertificateError: it cannot be read or is none.
+    """
+    try:
+        content = json.loads(Path(path).read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
+        raise CertificateError(
+            f"cannot read certificate {path}: {error}; give a file that `certify -o` wrote."
+        ) from error
+    if not isinstance(content, dict) or content.get("format") != FORMAT:
+        raise CertificateError(
+            f"{path} is no certificate: its format is not {FORMAT!r}; give a file that `certify -o` wrote."
+        )
+    return content
+
+
+def certificate_from_json(content: Mapping[str, Any], name: str) -> Certificate:
+    """The certificate that a JSON object spells.
+
+    Raises:
+        CertificateError: a key is missing or of the wrong kind, or the digests do not match.
+    """
+    try:
+        certificate = Certificate(
+            gate=parse_gate(content["gate"]["text"]),
+            profile=content["profile"],
+            requirements=tuple(_requirement(entry) for entry in content["requirements"]),
+            precision=content["precision"],
+            versions=content["versions"],
+            numerics=tuple(content["numerics"]),
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        raise CertificateError(
+            f"{name} is no certificate: {error!r} is missing or malformed; certify the gate again."
+        ) from error
+    if certificate.digest != content.get("digest"):
+        raise CertificateError(
+            f"{name}: the digest does not match the content; it was changed, certify the gate again."
+        )
+    return certificate
+
+
+def _requirement(entry: Mapping[str, Any]) -> Requirement:
+    witness = entry["witness"]
+    if witness is not None:
+        witness = Witness(
+            **{
+                **witness,
+                "r": tuple(witness["r"]),
+                "enclosure": tuple(tuple(range_) for range_ in witness["enclosure"]),
+            }
+        )
+    return Requirement(**{**entry, "witness": witness})

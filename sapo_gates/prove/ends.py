@@ -1,0 +1,70 @@
+"""Is a quantity bounded near r = 0 and near r = oo?
+
+Near 0: in the scaled chart r = 0 is u = -tau, a point inside the real line on which the weight is proved continuous, so
+nothing is left to show. In the other charts the limit from inside is enclosed. Near oo: the limit, or, for a value that
+is only known as the integral of w, that phi falls at least like a negative power of r.
+"""
+
+from collections.abc import Sequence
+
+import sympy
+from sympy import Add, Expr
+
+from sapo_gates.prove.case import Case, Settled, claim_evidence, first_open
+from sapo_gates.prove.forms import forms_of
+from sapo_gates.prove.interval import Undefined
+from sapo_gates.prove.joins import Quantity, joins_of
+from sapo_gates.prove.limits import TO_MINUS_INFINITY, ZERO_FROM_ABOVE, limit
+from sapo_gates.prove.sections import Branch, section_key
+from sapo_gates.prove.tails import Tail, limit_at_infinity
+
+Evidence = dict[str, object]
+
+
+def near_zero(branch: Branch, expression: Expr) -> Evidence | None:
+    """Evidence that the expression, in the first section's t, is bounded as r -> 0; None if that is not shown."""
+    section = branch.sections[0]
+    key = section_key(branch, section)
+    if branch.chart.kind == "scaled":
+        return {**key, "end": "zero", "rule": "inside"}
+    end = ZERO_FROM_ABOVE if branch.chart.kind == "ratio" else TO_MINUS_INFINITY
+    tail = Tail(branch, section)
+    for form in forms_of(expression):
+        try:
+            if not limit(form, section.t, end, tail.ranges).infinite:
+                return {**key, "end": "zero", "rule": "limit", "form": sympy.sstr(form)}
+        except Undefined:
+            continue
+    return None
+
+
+def limit_near_infinity(branch: Branch, expression: Expr) -> Evidence | None:
+    """Evidence that the expression, in the last section's t, has a finite limit as r -> oo."""
+    tail = Tail(branch, branch.sections[-1])
+    found = limit_at_infinity(expression, tail.section.t, tail.ranges)
+    if found is None or found[0].infinite:
+        return None
+    return {**section_key(branch, tail.section), "end": "infinity", "rule": "limit", "form": sympy.sstr(found[1])}
+
+
+def vanishes_near_infinity(branch: Branch, *, integrably: bool) -> Evidence | None:
+    """Evidence that phi -> 0 as r -> oo, term by term; integrably: like a negative power of r, so that f has a limit."""
+    tail = Tail(branch, branch.sections[-1])
+    for form in forms_of(tail.section.weight):
+        rules = [tail.rule(term, integrably=integrably) for term in Add.make_args(form)]
+        if all(rule is not None for rule in rules):
+            key = section_key(branch, tail.section)
+            return {**key, "end": "infinity", "rule": "terms", "weight": sympy.sstr(form), "terms": rules}
+    return None
+
+
+def bounded_inside(case: Case, quantity: Quantity, settled: Sequence[Settled]) -> Evidence | str:
+    """Evidence that the quantity is continuous inside every section and has finite limits at every breakpoint."""
+    left = first_open(settled)
+    if left is not None:
+        return left
+    joins = [join for branch in case.branches for join in joins_of(branch, quantity)]
+    for join in joins:
+        if any(side.expression is None and (side.limit is None or side.limit.infinite) for side in join.sides):
+            return f"a one-sided limit at {join.place} is not known to be finite"
+    return {"inside": claim_evidence(f"{quantity} defined", settled), "joins": [join.evidence() for join in joins]}

@@ -1,0 +1,42 @@
+"""bounded-value: no token can buy an arbitrarily large objective.
+
+Says: sup |f(r) - f(1)| < oo over (0, oo), for each parameter in the domain.
+Why: an unbounded objective term rewards pushing one token's ratio without end.
+Proof: f (or, where only w is declared, w) is continuous inside every section with finite limits at every breakpoint, f has
+    finite limits as r -> 0 and r -> oo; where f is only known as the integral of w, phi falls like a negative power of r.
+Fails: hard clipping for A <= 0, where f = r.
+Source: requirement 6 of the profile trust-region.
+"""
+
+from sapo_gates.prove.case import Case
+from sapo_gates.prove.ends import bounded_inside, limit_near_infinity, near_zero, vanishes_near_infinity
+from sapo_gates.prove.joins import Quantity
+from sapo_gates.prove.tails import Tail
+from sapo_gates.prove.witness import lower_bounded_tail
+from sapo_gates.verdict import Proved, Refuted, Undecided, Verdict
+
+ID = "bounded-value"
+
+
+def prove(case: Case) -> Verdict:
+    """Inside, then towards both ends."""
+    quantity: Quantity = "value" if case.gate.kind == "value" else "weight"
+    ends = []
+    for branch in case.branches:
+        first, last = branch.sections[0], branch.sections[-1]
+        if first.value is not None and last.value is not None:
+            at_zero, at_infinity = near_zero(branch, first.value), limit_near_infinity(branch, last.value)
+        else:
+            at_zero, at_infinity = near_zero(branch, first.weight), vanishes_near_infinity(branch, integrably=True)
+        if at_infinity is None:
+            found = lower_bounded_tail(case.gate, case.side, Tail(branch, last))
+            if found is not None:
+                return Refuted(method="phi bounded away from 0", witness=found[0], evidence=found[1])
+        if at_zero is None or at_infinity is None:
+            where = "0" if at_zero is None else "oo"
+            return Undecided(method="limit of f", left=f"whether f is bounded as r -> {where} is not shown")
+        ends += [at_zero, at_infinity]
+    inside = bounded_inside(case, quantity, case.defined if quantity == "weight" else case.value_defined)
+    if isinstance(inside, str):
+        return Undecided(method="continuity of f", left=inside)
+    return Proved(method="continuity and finite limits of f", evidence={**inside, "ends": ends})
