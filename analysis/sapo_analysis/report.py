@@ -1,6 +1,5 @@
 """One self-contained HTML page about runs: what was proved of the gate, what it looks like, what the training did."""
 
-import difflib
 import html
 from collections.abc import Sequence
 from dataclasses import replace
@@ -39,7 +38,7 @@ def write_report(folders: Sequence[Path], output: Path, *, certificates: Path | 
     title = "Run report: " + ", ".join(run.name for run in runs)
     sections = [
         f"<h1>{_text(title)}</h1>",
-        *(_facts(run) for run in runs),
+        *(_facts(run, certificate) for run, certificate in zip(runs, own, strict=True)),
         _verdicts(shown),
         _curves(runs, own, shown),
         _training(runs),
@@ -119,10 +118,10 @@ def _once(certificates: Sequence[Certificate | None]) -> list[Certificate]:
     return list({c.gate.digest: c for c in reversed(certificates) if c is not None}.values())[::-1]
 
 
-def _facts(run: Run) -> str:
+def _facts(run: Run, certificate: Certificate | None) -> str:
     """The run's outcome in a row of tiles."""
     summary = run.summary or {}
-    facts = [("gate", str(run.config.get("objective", {}).get("gate", "?")))]
+    facts = [("gate", label(_as_trained(certificate.gate, run)))] if certificate else []
     facts += [("its verdict and role", f"{summary['verdict']}, {run.role}")] if summary else []
     if held := summary.get("held_out"):
         low, high = held["difference_interval"]
@@ -142,35 +141,18 @@ def _verdicts(certificates: Sequence[Certificate]) -> str:
     if not certificates:
         return "<h2>Proofs</h2><p>No certificate was found beside the runs.</p>"
     ids = list(dict.fromkeys(requirement.id for c in certificates for requirement in c.requirements))
-    matrix = []
-    for certificate in certificates:
-        cells = [f"<b>{_text(certificate.gate.name)}</b>", _mark(certificate.verdict)]
-        for requirement in ids:
-            signs = {r.sign: r.verdict for r in certificate.requirements if r.id == requirement}
-            same = len(set(signs.values())) == 1
-            cells.append(
-                _mark(next(iter(signs.values())))
-                if same
-                else "<br>".join(f"{_mark(verdict)} {IN_WORDS[sign]}" for sign, verdict in signs.items())
-            )
-        matrix.append(cells)
-    full = [
-        [
-            _text(c.gate.name),
-            _text(r.id),
-            IN_WORDS[r.sign],
-            _mark(r.verdict),
-            _text(r.scope),
-            _text(r.method),
-            _witness(r),
-        ]
+    matrix = [
+        [f"<b>{_text(c.gate.name)}</b>", _mark(c.verdict), *(_both_signs(c, requirement) for requirement in ids)]
         for c in certificates
-        for r in c.requirements
+    ]
+    every = [(_text(c.gate.name), requirement) for c in certificates for requirement in c.requirements]
+    full = [
+        [gate, _text(r.id), IN_WORDS[r.sign], _mark(r.verdict), _text(r.scope), _text(r.method), _witness(r)]
+        for gate, r in every
     ]
     refuted = "".join(
-        f"<li><b>{_text(c.gate.name)}</b>, {_text(r.id)}, {IN_WORDS[r.sign]}: {_witness(r)}</li>"
-        for c in certificates
-        for r in c.requirements
+        f"<li><b>{gate}</b>, {_text(r.id)}, {IN_WORDS[r.sign]}: {_witness(r)}</li>"
+        for gate, r in every
         if r.verdict == "refuted"
     )
     return (
@@ -181,6 +163,14 @@ def _verdicts(certificates: Sequence[Certificate]) -> str:
         + _table(["gate", "requirement", "sign", "verdict", "scope", "method", "witness"], full)
         + "</details>"
     )
+
+
+def _both_signs(certificate: Certificate, requirement: str) -> str:
+    """One mark where both signs have the same verdict, else one for each."""
+    verdicts = {r.sign: r.verdict for r in certificate.requirements if r.id == requirement}
+    if len(set(verdicts.values())) == 1:
+        return _mark(next(iter(verdicts.values())))
+    return "<br>".join(f"{_mark(verdict)} {IN_WORDS[sign]}" for sign, verdict in verdicts.items())
 
 
 def _witness(requirement: Any) -> str:
@@ -275,14 +265,8 @@ def _held_out(runs: Sequence[Run]) -> str:
     if not rows:
         return ""
     head = ["run", "problems", "before", "after", "paired difference", "accuracy"]
-    notes = {
-        str(run.summary["held_out"].get("interval", "")) for run in runs if run.summary and "held_out" in run.summary
-    }
-    return (
-        "<h2>Held-out accuracy</h2>"
-        + _table(head, rows, (1, 2, 3, 4))
-        + f'<p class="soft">{_text("; ".join(notes))}</p>'
-    )
+    note = "In brackets 95 % intervals: of an accuracy Wilson's, of the paired difference by bootstrap over problems."
+    return f'<h2>Held-out accuracy</h2>{_table(head, rows, (1, 2, 3, 4))}<p class="soft">{note}</p>'
 
 
 def _samples(run: Run, count: int = 6) -> str:
@@ -314,19 +298,26 @@ def _shown(completion: str, limit: int = 400) -> str:
 
 
 def _configuration(runs: Sequence[Run]) -> str:
+    """Every run's settings, and before them those in which the runs differ."""
     parts = ["<h2>Configuration</h2>"]
-    for other in runs[1:]:
-        pair = (runs[0].config_text.splitlines(), other.config_text.splitlines())
-        changed = [
-            line
-            for line in difflib.unified_diff(*pair, lineterm="", n=0)
-            if line[:1] in "+-" and line[:3] not in ("---", "+++")
-        ]
-        said = "\n".join(changed) or "no difference"
-        parts.append(f"<h3>{_text(runs[0].name)} (−) and {_text(other.name)} (+)</h3><pre>{_text(said)}</pre>")
+    if len(runs) > 1:
+        flat = [_flat(run.config) for run in runs]
+        keys = dict.fromkeys(key for settings in flat for key in settings)
+        rows = [[_text(key), *(_text(settings.get(key, "—")) for settings in flat)] for key in keys]
+        differing = [row for row in rows if len(set(row[1:])) > 1]
+        head = ["differs", *(_text(run.name) for run in runs)]
+        parts.append(_table(head, differing) if differing else "<p>The settings of the runs are the same.</p>")
     for run in runs:
         parts.append(f"<details><summary>{_text(run.name)}</summary><pre>{_text(run.config_text)}</pre></details>")
     return "".join(parts)
+
+
+def _flat(settings: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested settings as dotted names, which are also the trainer's flags."""
+    flat: dict[str, Any] = {}
+    for key, value in settings.items():
+        flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value}
+    return flat
 
 
 def _papers(runs: Sequence[Run], certificates: Sequence[Certificate], command: str) -> str:
