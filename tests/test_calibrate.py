@@ -23,7 +23,7 @@ HALF_WIDTH_AT_TAU_ONE = {
 
 @pytest.mark.parametrize("name", HALF_WIDTH_AT_TAU_ONE)
 @pytest.mark.parametrize("half_width", ["1/10", "0.2", 3])
-def test_the_bracket_holds_the_temperature_solved_by_hand(name: str, half_width: object) -> None:
+def test_the_bracket_holds_the_temperature_solved_by_hand(name: str, half_width: str | int) -> None:
     with mpmath.workdps(40):
         lower, upper = half_width_temperature(load_gate(name), "positive", half_width)
         tau = HALF_WIDTH_AT_TAU_ONE[name] / mpmath.mpmathify(Fraction(str(half_width)))

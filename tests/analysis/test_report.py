@@ -35,8 +35,11 @@ def certificates(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def run(tmp_path: Path, certificates: Path) -> Path:
+    return write_run(tmp_path / "sums", certificates)
+
+
+def write_run(folder: Path, certificates: Path) -> Path:
     """A run of three batch steps and two epochs, as the trainer writes one."""
-    folder = tmp_path / "sums"
     for name in ("samples", "evaluations"):
         (folder / name).mkdir(parents=True)
     config = {
@@ -102,7 +105,7 @@ class Page(HTMLParser):
     def handle_starttag(self, tag, attrs) -> None:
         self.scripts += tag == "script"
         self.fetched += [
-            f"{tag} {k}={v}" for k, v in attrs if k in ("src", "href", "xlink:href") and not v.startswith("#")
+            f"{tag} {k}={v}" for k, v in attrs if k in ("src", "href", "xlink:href") and not str(v).startswith("#")
         ]
         if tag not in ("meta", "br", "img", "link"):
             self.open.append(tag)
@@ -115,8 +118,9 @@ class Page(HTMLParser):
             self.words.append(data)
 
 
-@pytest.fixture
-def page(run: Path, certificates: Path) -> Page:
+@pytest.fixture(scope="module")
+def page(tmp_path_factory: pytest.TempPathFactory, certificates: Path) -> Page:
+    run = write_run(tmp_path_factory.mktemp("page") / "sums", certificates)
     output = write_report([run], run / "report.html", certificates=certificates, command="sapo-analysis report sums")
     return Page(output.read_text(encoding="utf-8"))
 
