@@ -44,8 +44,9 @@ def accuracy_over_steps(runs: Sequence[Run], *, ax: Axes | None = None) -> Axes:
         for index, run in enumerate(runs):
             steps = [row["step"] for row in run.evaluations]
             shares = [row["accuracy"] for row in run.evaluations]
-            below = [row["accuracy"] - row["low"] for row in run.evaluations]
-            above = [row["high"] - row["accuracy"] for row in run.evaluations]
+            # rounding may put an end of the interval a hair inside
+            below = [max(0.0, row["accuracy"] - row["low"]) for row in run.evaluations]
+            above = [max(0.0, row["high"] - row["accuracy"]) for row in run.evaluations]
             style = {"color": colour(index), "ls": dashes(index), "label": run.name}
             axes.errorbar(steps, shares, yerr=(below, above), marker="o", ms=3, capsize=2, **style)
         axes.set_ylim(0, 1)

@@ -11,7 +11,9 @@ import yaml
 from sapo_analysis.cli import main
 from sapo_analysis.report import write_report
 from sapo_analysis.runs import load_run
+from sapo_analysis.training import SAYS
 from sapo_gates import certify
+from sapo_train.cli import main as trainer
 
 UPDATE = {
     "reward_mean": 0.5,
@@ -156,6 +158,23 @@ def test_a_refuted_gate_is_shown_with_its_witness(page: Page, certificates: Path
 
 def test_samples_are_text_and_never_markup(page: Page) -> None:
     assert "<b>two</b>· at 3" in page.text
+
+
+def test_a_run_that_the_trainer_wrote_is_reported(tmp_path: Path) -> None:
+    assert trainer(["run", "smoke.yaml", "--steps=2", "--out", str(tmp_path / "run")]) == 0
+    assert main(["report", str(tmp_path / "run"), "-o", str(tmp_path / "r.html")]) == 0
+    run, page = load_run(tmp_path / "run"), Page((tmp_path / "r.html").read_text(encoding="utf-8"))
+    for said in (
+        "Held-out accuracy",
+        "Sample completions",
+        "EUR in epoch 2",
+        "arctan, τ = 10 / 12",
+        "certified, certified",
+    ):
+        assert said in page.text
+    assert (page.fetched, page.open) == ([], [])
+    assert set(SAYS) <= set(run.metrics[0])
+    assert len(run.last_epoch("effective_update_ratio")[0]) == 2
 
 
 @pytest.mark.parametrize(
