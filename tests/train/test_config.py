@@ -78,7 +78,7 @@ def test_every_field_has_help_text():
 def test_configurations_are_frozen():
     run = resolve({"steps": 1})
     with pytest.raises(dataclasses.FrozenInstanceError):
-        run.steps = 2
+        run.steps = 2  # pyright: ignore[reportAttributeAccessIssue]
 
 
 def test_the_gate_is_inert_only_with_one_update_per_batch():

@@ -2,6 +2,8 @@
 
 import pytest
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 from transformers import AutoModelForCausalLM, Gemma2Config, Qwen2Config
 
 from sapo_train.advantages import AdvantageConfig, assign_advantages
@@ -91,11 +93,11 @@ def test_no_tensor_of_all_tokens_by_vocabulary_exists(policy):
     head = policy.model.get_output_embeddings().weight.numel()
     largest = 0
 
-    class Watch(torch.utils._python_dispatch.TorchDispatchMode):
+    class Watch(TorchDispatchMode):
         def __torch_dispatch__(self, function, types, args=(), kwargs=None):
             nonlocal largest
             out = function(*args, **(kwargs or {}))
-            for tensor in torch.utils._pytree.tree_leaves(out):
+            for tensor in tree_leaves(out):
                 of_logits = isinstance(tensor, torch.Tensor) and tensor.shape[-1:] == (vocabulary,)
                 if of_logits and tensor.numel() != head:
                     largest = max(largest, tensor.numel() // vocabulary)

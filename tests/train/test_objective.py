@@ -129,6 +129,14 @@ def test_nothing_that_counts_gives_loss_zero_and_gradient_zero(gate):
     assert metrics["tokens"] == 0
 
 
+def test_doubles_stay_doubles_and_bfloat16_is_widened(gate):
+    new, old, advantages, mask = example()
+    exact, _ = policy_loss(new.double(), old.double(), advantages.double(), mask, gate=gate)
+    assert exact.dtype == torch.float64
+    rough, _ = policy_loss(new.bfloat16(), old.bfloat16(), advantages, mask, gate=gate)
+    assert rough.dtype == torch.float32
+
+
 def test_old_log_probs_and_advantages_carry_no_gradient(gate):
     new, old, advantages, mask = example()
     old.requires_grad_()

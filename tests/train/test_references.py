@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from sympy import Max, Min, Rational
+from sympy import Min, Piecewise, Rational
 
 from sapo_gates import Gate, certify
 from sapo_gates.errors import ParameterValueError
@@ -52,9 +52,17 @@ REDUCTIONS = {
     "sequence-mean-token-sum-norm": ("seq-mean-token-sum-norm", 1),
     "seq-mean-token-sum": ("seq-mean-token-sum-norm", 1),
 }
-CLIP, CISPO_LOW, CISPO_HIGH = Rational(1, 5), Rational(4, 5), Rational(32, 25)
-DUAL_CLIP = Gate(name="dual-clip", value=(Min(r, 1 + CLIP), Min(Max(r, 1 - CLIP), 3)), source="1912.09729")
-CLIPPED_SCORE = Gate(name="clipped-score", score=Min(Max(r, CISPO_LOW), CISPO_HIGH), source="2506.13585")
+LOW, HIGH, CISPO_HIGH = Rational(4, 5), Rational(6, 5), Rational(32, 25)
+DUAL_CLIP = Gate(
+    name="dual-clip",
+    value=(Min(r, HIGH), Piecewise((LOW, r < LOW), (r, r < 3), (3, True))),
+    source="1912.09729",
+)
+CLIPPED_SCORE = Gate(
+    name="clipped-score",
+    score=Piecewise((LOW, r < LOW), (r, r < CISPO_HIGH), (CISPO_HIGH, True)),
+    source="2506.13585",
+)
 
 
 def tensors(inputs):
@@ -70,8 +78,8 @@ def token_loss(row, gate, **options):
 
 
 def sapo(row):
-    taus = {side: {"tau": row["inputs"][f"tau_{side[:3]}"]} for side in ("positive", "negative")}
-    return surrogate(certify("sigmoid"), **taus)
+    tau_positive, tau_negative = row["inputs"]["tau_pos"], row["inputs"]["tau_neg"]
+    return surrogate(certify("sigmoid"), positive={"tau": tau_positive}, negative={"tau": tau_negative})
 
 
 def reduction(row):

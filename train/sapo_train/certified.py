@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from sapo_train.config import check, config
 from sapo_train.errors import ConfigError
+from sapo_train.files import write_json
 from sapo_train.objective import RatioLevel, Reduction, TorchGate
+
+if TYPE_CHECKING:
+    from sapo_gates import Certificate
 
 Role = Literal["certified", "baseline", "uncertified"]
 
@@ -47,38 +50,47 @@ class CertifiedGate:
         return str(self.certificate["verdict"])
 
 
-def take_gate(config: ObjectiveConfig, allow_uncertified: bool, stored: Path | None = None) -> CertifiedGate:
-    """Certify (or read `stored`), recheck, and export the gate of a run.
+def take_gate(config: ObjectiveConfig, allow_uncertified: bool, stored: Path) -> CertifiedGate:
+    """Certify the gate of a run (or read what `stored` keeps of an earlier start), recheck it, and export it.
 
     A family that ships and is refuted trains as a baseline; anything else that is not certified needs
-    `allow_uncertified`.
+    `allow_uncertified`. The certificate is kept in `stored`.
 
     Raises:
         ConfigError: no such gate, a certificate that does not hold, or a gate that is not certified.
     """
+    from sapo_gates import FAMILIES
     from sapo_gates.errors import SapoGatesError
     from sapo_gates.torch import surrogate
 
     try:
-        certificate, shipped = _certificate(config, stored)
+        certificate = _certificate(config.gate, stored)
+        shipped = certificate.gate.digest in {family.digest for family in FAMILIES}
         role: Role = "certified"
         if certificate.verdict != "certified":
             role = "baseline" if shipped and certificate.verdict == "refuted" else "uncertified"
         if role == "uncertified" and not allow_uncertified:
             raise ConfigError(
-                f"objective.gate={config.gate!r} is {certificate.verdict}, not certified; "
-                f"'sapo-gates certify {config.gate}' says why. Train it all the same with --allow-uncertified, which is written into the run's files."
+                f"objective.gate={config.gate!r} is {certificate.verdict}, not certified; 'sapo-gates certify "
+                f"{config.gate}' says why. Train it all the same with --allow-uncertified, which is written into the "
+                "run's files."
             )
         gate = surrogate(
             certificate, positive=config.positive, negative=config.negative, allow_uncertified=role != "certified"
         )
     except SapoGatesError as error:
         raise ConfigError(f"objective.gate={config.gate!r}: {error}") from None
-    return CertifiedGate(gate, json.loads(certificate.to_json()), role)
+    write_json(stored, certificate.to_json())
+    return CertifiedGate(gate, certificate.to_json(), role)
 
 
-def _certificate(config: ObjectiveConfig, stored: Path | None) -> tuple[Any, bool]:
-    """Return the certificate and whether its gate is a family that ships."""
-    from sapo_gates import FAMILIES, certify, load_gate
+def _certificate(gate: str, stored: Path) -> Certificate:
+    from sapo_gates import certify, load_certificate, load_gate
 
-    return certify(load_gate(config.gate)), config.gate in {family.name for family in FAMILIES}
+    given = load_certificate(gate) if gate.endswith(".json") else None
+    if not stored.exists():
+        return given or certify(gate)
+    kept = load_certificate(stored)
+    if kept.gate.digest != (given.gate if given else load_gate(gate)).digest:
+        raise ConfigError(f"{stored} certifies gate {kept.gate.name!r}, which is not objective.gate={gate!r}.")
+    return kept

@@ -17,7 +17,7 @@ from safetensors.torch import load_file, save_file
 
 from sapo_train.config import check, config
 from sapo_train.errors import CheckpointError
-from sapo_train.files import sync_folder, write_json
+from sapo_train.files import finite, sync_folder, write_json
 from sapo_train.models import quiet, sha256
 from sapo_train.optim import Optimizer
 from sapo_train.policy import Policy
@@ -109,6 +109,20 @@ def verify(checkpoint: Path) -> Place:
                 f"{path} is not what was saved (its digest differs); remove {checkpoint} to resume earlier."
             )
     return place
+
+
+def verify_certificate(checkpoint: Path, certificate: dict[str, Any]) -> None:
+    """Refuse to go on from a checkpoint of another gate.
+
+    Raises:
+        CheckpointError: the certificates differ.
+    """
+    saved = json.loads((checkpoint / "certificate.json").read_text(encoding="utf-8"))
+    if saved != finite(certificate):
+        raise CheckpointError(
+            f"{checkpoint} was trained with gate {saved['gate']['name']!r} under certificate {saved['digest']}, not "
+            f"{certificate['digest']} of the run directory; put the run's own certificate.json back."
+        )
 
 
 def load_optimizer(checkpoint: Path, optimizer: Optimizer, updates: int) -> None:

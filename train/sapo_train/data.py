@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -170,5 +169,5 @@ def _problem(line: str, where: str, question: str, answer: str) -> Problem:
     return Problem(str(row.get("id", where)), str(row[question]), str(row[answer]))
 
 
-def _order(seed: int, lap: int, size: int) -> Sequence[int]:
+def _order(seed: int, lap: int, size: int) -> np.ndarray:
     return np.random.default_rng([seed, lap]).permutation(size)

@@ -80,9 +80,10 @@ def policy_loss(
 
 
 def log_ratio(log_probs: Tensor, old_log_probs: Tensor, mask: Tensor, level: RatioLevel) -> Tensor:
-    """z [B, T] in float32 at the given level, 0 where mask = 0; a completion's one value stands at each of its tokens."""
+    """z [B, T], float32 or wider, 0 where mask = 0; above token level a completion's one value stands at each token."""
+    wide = torch.promote_types(log_probs.dtype, torch.float32)  # a difference of bfloat16 would be mostly rounding
     # where, not multiplication: 0·NaN is NaN.
-    z = torch.where(mask, log_probs.float() - old_log_probs.detach().float(), 0.0)
+    z = torch.where(mask, log_probs.to(wide) - old_log_probs.detach().to(wide), 0.0)
     if level == "token":
         return z
     if level not in get_args(RatioLevel):
@@ -180,7 +181,9 @@ def _checked(log_probs: Tensor, old_log_probs: Tensor, advantages: Tensor, mask:
     if mask.dtype != torch.bool and not bool(((mask == 0) | (mask == 1)).all()):
         raise ShapeError("mask must be bool, or 0 and 1: it says which tokens count, not how much.")
     mask = mask.bool()
-    advantages = advantages.detach().float()
+    advantages = advantages.detach()
+    if not advantages.is_floating_point():
+        advantages = advantages.float()
     if advantages.ndim == 1:
         advantages = advantages[:, None].expand(shape)
     return mask, torch.where(mask, advantages, 0.0)

@@ -49,7 +49,8 @@ def say(summary: dict[str, Any]) -> list[str]:
     for epoch in summary["epochs"]:
         lines.append(
             f"epoch {epoch['epoch']}: EUR {epoch['effective_update_ratio']:.4f} "
-            f"(min {epoch['effective_update_ratio_min']:.4f}), Var(z) {epoch['log_ratio_var_per_sequence']:.3g}, mean over {epoch['updates']} updates"
+            f"(min {epoch['effective_update_ratio_min']:.4f}), Var(z) {epoch['log_ratio_var_per_sequence']:.3g}, "
+            f"mean over {epoch['updates']} updates"
         )
     if held := summary.get("held_out"):
         low, high = held["difference_interval"]

@@ -47,6 +47,7 @@ def train(run: RunConfig, folder: Path) -> dict[str, Any]:
     )
     optimizer = build_optimizer(policy.model, run.optim, run.updates, run.update.max_grad_norm)
     if start:
+        checkpoints.verify_certificate(start, certified.certificate)
         checkpoints.load_optimizer(start, optimizer, place.updates)
     problems, reward = load_problems(run.data, policy.tokenizer), build_reward(run.reward)
     objective = Objective(certified.gate, run.objective.reduction, run.objective.ratio_level, run.sampling.max_tokens)
@@ -84,9 +85,7 @@ def train(run: RunConfig, folder: Path) -> dict[str, Any]:
                     metrics = update_metrics(groups, minibatch, learned, objective)
                     progress.log_update({"step": step, "epoch": epoch, **metrics, "grad_norm": grad_norm, "lr": lr})
                 progress.finish_step(step, groups, batch, policy, optimizer)
-                if run.evaluation.every and step % run.evaluation.every == 0:
-                    hold_out(progress, policy, problems)
-            hold_out(progress, policy, problems)
+                hold_out(progress, policy, problems)
         summary = summarize(progress)
         write_json(folder / "summary.json", summary)
     return summary
@@ -201,9 +200,10 @@ def update_metrics(groups: Sequence[Group], minibatch: Batch, learned: Learned, 
 
 
 def hold_out(progress: Progress, policy: Policy, problems: Problems) -> None:
-    """Evaluate the current weights on the held-out problems, unless that was done before the run was interrupted."""
+    """Evaluate on the held-out problems if it is time to: before, after, and every so many steps; once each."""
     run, step = progress.run, progress.place.step
-    if problems.held_out and progress.evaluation(step) is None:
+    due = step in (0, run.steps) or (run.evaluation.every and step % run.evaluation.every == 0)
+    if due and problems.held_out and progress.evaluation(step) is None:
         tell = progress.evaluating
         progress.log_evaluation(evaluate(policy, problems.held_out, run.evaluation, run.reward.answer, run.seed, tell))
 
