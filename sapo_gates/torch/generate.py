@@ -8,6 +8,7 @@ from typing import Any
 
 import sympy
 from sympy import Add, Expr, Integer, Mul, Piecewise, Pow, Rational, Symbol, factor, piecewise_fold, together
+from sympy.logic.boolalg import Boolean
 
 from sapo_gates.errors import ExportError
 from sapo_gates.functions import ELEMENTARY, r, sigmoid, z
@@ -18,7 +19,7 @@ x = Symbol("x", real=True)
 _EXPORTED = {
     name: name
     for name in ELEMENTARY
-    if name not in ("erfi", "gamma", "LambertW", "Ei", "Abs", "sign", "Min", "Max", "Piecewise", "sqrt")
+    if name not in ("erfi", "gamma", "LambertW", "Ei", "Abs", "Min", "Max", "Piecewise", "sqrt")
 } | {"Abs": "absolute"}
 _RELATIONS: dict[Any, str] = {
     sympy.StrictLessThan: "<",
@@ -122,6 +123,8 @@ _SUM, _PRODUCT, _POWER, _ATOM = 1, 2, 3, 4
 def _spelled(e: Any) -> tuple[str, int]:
     if isinstance(e, Symbol):
         return e.name, _ATOM
+    if isinstance(e, Boolean):
+        return _condition(e), 0
     if e.is_number:
         return (str(e), _ATOM if e >= 0 else _SUM) if _small(e) else (_constant(e), _ATOM)
     if isinstance(e, Add):
@@ -133,8 +136,8 @@ def _spelled(e: Any) -> tuple[str, int]:
         return _power(e)
     if isinstance(e, Piecewise):
         return _piecewise(e), _ATOM
-    if isinstance(e, sympy.log) and isinstance(e.args[0], Add) and Integer(1) in e.args[0].args:
-        return f"log1p({_text(e.args[0] - 1)})", _ATOM
+    if isinstance(e, sympy.log) and e.args[0].is_Add and Integer(1) in e.args[0].args:  # type: ignore[union-attr]
+        return f"log1p({_text(Add(*e.args, -1))})", _ATOM
     name = "sigmoid" if e.func is sigmoid else _EXPORTED.get(e.func.__name__)
     if name is None:
         raise ExportError(
@@ -189,6 +192,11 @@ def _piecewise(e: Any) -> str:
 
 
 def _condition(condition: Any) -> str:
+    if isinstance(condition, Symbol):
+        return condition.name
+    if isinstance(condition, sympy.ITE):
+        which, yes, no = (f"({_condition(part)})" for part in condition.args)
+        return f"({which} & {yes}) | (~{which} & {no})"
     if isinstance(condition, sympy.And | sympy.Or):
         join = " & " if isinstance(condition, sympy.And) else " | "
         return join.join(f"({_condition(part)})" for part in condition.args)

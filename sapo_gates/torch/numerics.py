@@ -40,8 +40,7 @@ def check(
     return tuple(
         _sampled(gate, sign, quantity, dtype, examples)
         for sign in SIGNS
-        for quantity in CHECKED
-        if gate.has_value or quantity != "value"
+        for quantity in _quantities(gate)
         for dtype in dtypes
     )
 
@@ -50,12 +49,16 @@ def check_every(gate: TorchGate, dtype: torch.dtype) -> tuple[dict[str, Any], ..
     """Exhaustive evidence: the same at every number of a 16-bit dtype; some seconds."""
     z = torch.arange(2**16, dtype=torch.int32).to(torch.int16).view(dtype)
     z = z[~torch.isnan(z)]
-    return tuple(
-        _entry("exhaustive", sign, quantity, dtype, z.numel(), *_worst(gate, sign, quantity, z, _ball(gate, sign, quantity)))
-        for sign in SIGNS
-        for quantity in CHECKED
-        if gate.has_value or quantity != "value"
-    )
+    found = []
+    for sign in SIGNS:
+        for quantity in _quantities(gate):
+            worst = _worst(gate, sign, quantity, z, _ball(gate, sign, quantity))
+            found.append(_entry("exhaustive", sign, quantity, dtype, z.numel(), *worst))
+    return tuple(found)
+
+
+def _quantities(gate: TorchGate) -> tuple[Checked, ...]:
+    return CHECKED if gate.has_value else CHECKED[1:]
 
 
 def _entry(
@@ -90,7 +93,7 @@ def _sampled(gate: TorchGate, sign: Sign, quantity: Checked, dtype: torch.dtype,
         database=None,
         deadline=None,
         phases=[Phase.generate, Phase.target],
-        suppress_health_check=list(HealthCheck),
+        suppress_health_check=(HealthCheck.too_slow, HealthCheck.filter_too_much),
     )
     @given(st.lists(sizes, min_size=16, max_size=16))
     def sample(log_ratios: list[float]) -> None:
@@ -125,7 +128,7 @@ def _worst(gate: TorchGate, sign: Sign, quantity: Checked, z: Tensor, ball: Ball
     """The largest error in ulp and where it occurs."""
     tiny = -1100 if z.dtype == torch.float64 else -200
     true = torch.tensor([two_floats(value_at(ball, at, tiny)) for at in z.double().tolist()], dtype=torch.float64)
-    true[torch.isinf(z) & (true[:, 0].abs() > 1e250)] *= torch.inf  # reached only as |z| -> oo
+    true[torch.isinf(z) & (true[:, 0].abs() > 1e30)] *= torch.inf  # reached only as |z| -> oo
     error = ulps(computed(gate, sign, quantity, z), true[:, 0], true[:, 1])
     return (error.max().item(), z[error.argmax()].item())
 

@@ -10,6 +10,7 @@ import sympy
 from flint import arb, fmpq
 from sympy import Expr, Piecewise
 
+from sapo_gates.errors import ExportError
 from sapo_gates.functions import r, sigmoid
 
 Ball = Callable[[arb, arb], arb]
@@ -31,6 +32,7 @@ _FUNCTIONS: dict[Any, Callable[..., Any]] = {
     sympy.uppergamma: lambda a, u: u.gamma_upper(a),
     sympy.Ei: lambda a: a.ei(),
     sympy.Abs: lambda a: abs(a),
+    sympy.sign: lambda a: a.sgn(),
     sympy.polygamma: lambda n, a: a.digamma() if n == 0 else arb.nan(),
 }
 _FUNCTIONS |= {getattr(sympy, name): operator.methodcaller(name) for name in (
@@ -49,7 +51,7 @@ def ball_function(expression: Expr) -> Ball:
     """The expression in r alone as a function of balls (r, log r).
 
     Raises:
-        KeyError: a function Arb does not have.
+        ExportError: a function Arb does not have.
     """
     if expression == r:
         return lambda ratio, _: ratio
@@ -77,7 +79,12 @@ def ball_function(expression: Expr) -> Ball:
         return lambda *at: base(*at) ** exponent(*at)
     if isinstance(expression, sympy.log):
         return lambda *at: parts[0](*at).log()
-    function = _FUNCTIONS[expression.func]
+    function = _FUNCTIONS.get(expression.func)
+    if function is None:
+        raise ExportError(
+            f"cannot evaluate {expression.func.__name__} to check the exported function; write the gate with "
+            f"elementary functions."
+        )
     return lambda *at: function(*(part(*at) for part in parts))
 
 
@@ -96,6 +103,9 @@ def _condition(condition: Any) -> Callable[[arb, arb], bool]:
     if isinstance(condition, sympy.And | sympy.Or):
         parts, join = [_condition(part) for part in condition.args], all if isinstance(condition, sympy.And) else any
         return lambda *at: join([part(*at) for part in parts])
+    if isinstance(condition, sympy.ITE):
+        which, yes, no = (_condition(part) for part in condition.args)
+        return lambda *at: yes(*at) if which(*at) else no(*at)
     difference, holds = ball_function(condition.lhs - condition.rhs), _RELATIONS[condition.func]
 
     def decided(*at: arb) -> bool:

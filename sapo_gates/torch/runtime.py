@@ -28,17 +28,18 @@ def plain(formula: Formula, z: Tensor, limit: float) -> Tensor:
 def wide(formula: Formula, z: Tensor) -> Tensor:
     """The formula in Wide numbers, right for every float64, infinities included."""
     zero = torch.zeros_like(z)
-    inside = torch.clamp(z, -1e300, 1e300)
+    inside = torch.clamp(z, -1e140, 1e140)  # squared still below FAR
     e, k = expm1_reduced(Pair(-inside.abs(), zero))  # r - 1 = (1 - e^-z) e^z for z > 0
     grown = torch.where(z > 0, -1.0, 1.0)
     power = torch.exp2(torch.clamp(k, -1022, 0))
     m = e.times(power) + exact_sum(power, -torch.ones_like(z))
     constant = lambda hi, lo: Wide(Pair(zero + hi, zero + lo), Pair(zero, zero))  # noqa: E731
-    far = inside.abs() > 1e100  # z itself as +-exp(log |z|), so that its powers do not overflow
-    size = log(constant(torch.where(far, inside.abs(), 1.0), 0.0)).m
+    whole = torch.where(torch.isinf(z), inside, z)
+    far = whole.abs() > 1e100  # there z is written +-exp(log |z|), so that its powers do not overflow
+    size = log(constant(torch.where(far, whole.abs(), 1.0), 0.0)).m
     result = (
         formula(
-            Wide(choose(far, Pair(torch.sign(z), zero), Pair(z, zero)), size),
+            Wide(choose(far, Pair(torch.sign(z), zero), Pair(whole, zero)), size),
             Wide(m.times(grown), Pair(torch.clamp(inside, min=0), zero)),
             Wide(Pair(torch.ones_like(z), zero), Pair(inside, zero)),
             constant,
@@ -46,7 +47,7 @@ def wide(formula: Formula, z: Tensor) -> Tensor:
         .real()
         .hi
     )
-    return torch.where(torch.isinf(z) & (result.abs() > 1e250), torch.sign(result) * torch.inf, result)
+    return torch.where(torch.isinf(z) & (result.abs() > 1e30), torch.sign(result) * torch.inf, result)
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)

@@ -131,11 +131,10 @@ def best_source(name: str, expression: Expr) -> tuple[str, float | None]:
 
     Well: exact to nearly float64 in Wide, and plain float64 is enough for float32. If none does both, the most exact.
     """
-    exact: list[tuple[float, float]] | None = None
+    exact = _references(expression)
     measured: list[tuple[float, str, float | None]] = []
     for rewritten in rewritings(expression):
         source = function_source(name, rewritten)
-        exact = _references(expression) if exact is None else exact
         function = load(name, source)
         if torch.isnan(runtime.wide(function, torch.zeros(1, dtype=torch.float64))).any():
             source = function_source(name, _filled(rewritten, expression))  # such as sin(x)/x
@@ -195,8 +194,9 @@ def _plain_limit(function: Formula) -> float | None:
     true = runtime.wide(function, z)
     for limit in _PLAIN_LIMITS:
         quick = runtime.plain(function, z, limit)
-        same = (quick - true).abs() <= 2**-28 * true.abs() + 1e-48  # float32 counts in steps of 1.4e-45
-        same |= (quick.float() == true.float()) | (torch.isnan(quick) & torch.isnan(true))
+        close = (quick - true).abs() <= 2**-28 * true.abs() + 1e-48  # float32 counts in steps of 1.4e-45
+        same = (close & torch.isfinite(true)) | (quick.float() == true.float())
+        same |= torch.isnan(quick) & torch.isnan(true)
         if same.all():
             return limit
     return None

@@ -103,7 +103,7 @@ def expm1_reduced(a: Pair) -> tuple[Pair, Tensor]:
     e = t + square.times(torch.full_like(k, 0.5)) + renormalised(square.hi * t.hi * tail, torch.zeros_like(k))
     for _ in range(6):
         e = e + e + e * e
-    return e, k
+    return choose(a.hi.abs() < 1e-40, a, e), k  # a/64 of a subnormal would lose digits
 
 
 def scaled(m: Pair, k: Tensor) -> Pair:
@@ -126,8 +126,8 @@ class Wide:
         self.m = m
         self.scale = choose(scale.hi.abs() < FAR, scale, pair(FAR, 0.0, scale.hi).times(torch.sign(scale.hi)))
 
-    def lift(self, other: "Wide | float") -> "Wide":
-        """A number beside self."""
+    def lift(self, other: "Wide | Tensor | float") -> "Wide":
+        """An exact number beside self."""
         if isinstance(other, Wide):
             return other
         zero = torch.zeros_like(self.m.hi)
@@ -222,6 +222,11 @@ def where(condition: Tensor, yes: Number, no: Number) -> Number:
 def absolute(u: Number) -> Number:
     """|u|."""
     return where(u.sign() < 0, -u, u) if isinstance(u, Wide) else torch.abs(u)
+
+
+def sign(u: Number) -> Number:
+    """-1, 0 or 1."""
+    return u.lift(u.sign()) if isinstance(u, Wide) else torch.sign(u)
 
 
 def sqrt(u: Number) -> Number:

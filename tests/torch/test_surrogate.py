@@ -48,7 +48,9 @@ USERS = {
     "by score": declared('score_pos = "r^2*exp(3*(1 - r))"\nscore_neg = "r^3*exp(2*(1 - r))"'),
     "by score, capped": declared('score = "Min(r, 5)"'),
     "in log r": declared('weight = "exp(-tau^2*z^2/2)"', TAU),
-    "in pieces": declared('score_pos = "Piecewise((3, r <= 1/3), (1/r, r <= 1.28), (0, True))"\nscore_neg = "Min(r, 3)"'),
+    "in pieces": declared(
+        'score_pos = "Piecewise((3, r <= 1/3), (1/r, r <= 1.28), (0, True))"\nscore_neg = "Min(r, 3)"'
+    ),
     "compact": declared('weight = "Piecewise(((1 - (tau*(r - 1))^2)^2, Abs(tau*(r - 1)) < 1), (0, True))"', TAU),
     "two parameters": declared(
         'weight = "(1 + tau^2*(r - 1)^2/nu)^(-(nu + 1)/2)"',
@@ -150,7 +152,9 @@ def test_a_zero_advantage_takes_the_negative_branch():
 def test_each_sign_of_the_advantage_has_its_own_temperature():
     gate = exported_at("arctan", positive={"tau": 1}, negative={"tau": 2})
     z = torch.tensor([math.log(2.0)] * 2, dtype=torch.float64)
-    torch.testing.assert_close(gate.weight(z, torch.tensor([1.0, -1.0])), torch.tensor([1 / 2, 1 / 5], dtype=torch.float64))
+    torch.testing.assert_close(
+        gate.weight(z, torch.tensor([1.0, -1.0])), torch.tensor([1 / 2, 1 / 5], dtype=torch.float64)
+    )
 
 
 def test_a_power_law_tail_keeps_its_relative_accuracy_in_float32():
@@ -238,6 +242,7 @@ def test_it_runs_under_vmap_and_functional_grad():
     assert torch.equal(torch.func.vmap(lambda z: gate(z, one))(z), gate(z, one))
 
 
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # torch's own, while it traces autograd functions
 def test_it_compiles_without_a_graph_break_to_the_same_numbers():
     gate = exported("arctan")
     z, advantage = torch.linspace(-3, 3, 64).reshape(8, 8), torch.tensor([1.0, -1.0, 0.0, 2.0] * 2)
