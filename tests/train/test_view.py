@@ -1,0 +1,33 @@
+"""What is seen of a run."""
+
+from io import StringIO
+
+from rich.console import Console
+
+from sapo_train.view import View, sparkline
+
+ROW = {"step": 1, "update": 2, "epoch": 2, "reward_mean": 0.25, "effective_update_ratio": 0.9, "entropy": None}
+
+
+def test_a_sparkline_rises_with_its_values():
+    assert sparkline([0.0, 1.0, 2.0, 3.0]) == "▁▃▆█"
+    assert sparkline([5.0, 5.0]) == "▁▁"
+    assert len(sparkline([float(k) for k in range(1000)])) <= 48
+
+
+def test_without_a_terminal_each_update_is_a_line(capsys):
+    with View(4) as view:
+        view.update(ROW)
+        view.progress("held-out problems", 1, 2)
+    assert capsys.readouterr().out == "step 1/4 epoch 2  reward 0.25  EUR 0.9  entropy not finite\n"
+
+
+def test_on_a_terminal_the_table_shows_the_last_update_and_how_far_an_evaluation_is():
+    view = View(4)
+    view.rows = [ROW, ROW | {"update": 4, "reward_mean": 0.5}]
+    console = Console(width=100, record=True, file=StringIO())
+    console.print(view._table())
+    text = " ".join(console.export_text().split())
+    assert "step 1 of 4, update 4, epoch 2" in text
+    assert "0.5" in text
+    assert "▁█" in text
