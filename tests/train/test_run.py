@@ -339,6 +339,16 @@ def test_microbatches_do_not_change_the_run_beyond_rounding(straight, tmp_path):
         assert a["loss"] == pytest.approx(b["loss"], rel=1e-3, abs=1e-6)
 
 
+def test_a_batch_that_teaches_nothing_has_gradient_zero_and_says_so(tmp_path):
+    # without digits in its vocabulary's favour, one token of text is rarely rewarded: groups without spread
+    folder = tmp_path / "flat"
+    assert run(folder, "--sampling.max_tokens=1", "--sampling.prompts=1", "--sampling.group_size=2") == 0
+    rows = read_jsonl(folder / "metrics.jsonl")
+    flat = [row for row in rows if row["groups_without_spread"] == row["groups"]]
+    assert flat
+    assert all(row["grad_norm"] == 0 and row["loss"] == 0 for row in flat)
+
+
 def test_a_dry_run_prints_the_resolved_run_and_leaves_nothing(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     assert main(["run", "smoke.yaml", "--dry-run", "--optim.lr=0.25"]) == 0

@@ -59,6 +59,9 @@ class Optimizer:
         Raises:
             NonFinite: the gradient is not finite; nothing has changed.
         """
+        for p in self.names.values():
+            if p.grad is None:  # a minibatch without any advantage: its gradient is 0, and momentum moves on
+                p.grad = torch.zeros_like(p)
         norm = torch.nn.utils.clip_grad_norm_(list(self.names.values()), self.max_grad_norm).item()
         if not norm < float("inf"):
             raise NonFinite(f"the gradient norm is {norm}")

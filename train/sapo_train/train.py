@@ -140,13 +140,16 @@ class Objective:
         return count(minibatch.mask, self.reduction, self.max_length)
 
     def backward(self, policy: Policy, microbatch: Batch, denominator: float) -> Learned:
-        """Add the microbatch's share of the gradient."""
-        log_probs, entropy = policy(microbatch)
+        """Add the microbatch's share of the gradient, which is exactly 0 where no advantage is other than 0."""
+        teaches = bool(microbatch.advantages.any())
+        with torch.set_grad_enabled(teaches):
+            log_probs, entropy = policy(microbatch)
         old = log_probs.detach() if microbatch.old_log_probs is None else microbatch.old_log_probs
         z = log_ratio(log_probs, old, microbatch.mask, self.ratio_level)
         terms = self.gate(z, microbatch.token_advantages(), microbatch.mask)
         loss = -reduce(terms, microbatch.mask, self.reduction) / max(denominator, 1)
-        loss.backward()
+        if teaches:
+            loss.backward()
         return Learned(loss.detach(), log_probs.detach(), entropy)
 
 
