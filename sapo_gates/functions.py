@@ -1,6 +1,7 @@
 """The symbols and functions gates are written in."""
 
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, cast
 
 import sympy
 from sympy import Expr, Function, Rational, Symbol
@@ -10,6 +11,11 @@ r = Symbol("r", positive=True)
 
 z = Symbol("z", real=True)
 """The log-ratio log r, in nats."""
+
+
+def substitute(expression: Expr, values: Mapping[Any, Any]) -> Expr:
+    """The expression with symbols or subexpressions replaced, exactly and all at once."""
+    return cast(Expr, expression.xreplace(dict(values)))
 
 
 class sigmoid(Function):

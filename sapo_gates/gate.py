@@ -182,7 +182,7 @@ class Gate:
         )
 
     def _substitute(self, sign: Sign, numbers: Mapping[str, Number]) -> Expr:
-        return self.declared(sign).xreplace({self.parameter(k): v for k, v in self.checked(numbers).items()})
+        return substitute(self.declared(sign), {self.parameter(k): v for k, v in self.checked(numbers).items()})
 
     def parameter(self, name: str) -> Parameter:
         """The parameter of that name.

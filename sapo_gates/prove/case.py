@@ -1,6 +1,6 @@
 """One sign of A of one gate, with everything the requirements share: branches, forms, claims already settled."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Literal, Protocol
@@ -8,19 +8,20 @@ from typing import Literal, Protocol
 import sympy
 from sympy import Expr
 
+from sapo_gates.functions import substitute
 from sapo_gates.gate import Gate, Parameter
 from sapo_gates.prove.boxes import Budget, Closed, Leaf, Open, Violated
 from sapo_gates.prove.enclose import compiled
 from sapo_gates.prove.forms import forms_of
 from sapo_gates.prove.interval import Interval, Undefined
 from sapo_gates.prove.limits import ZERO_FROM_ABOVE, Limit, limit
+from sapo_gates.prove.points import parameter_points
 from sapo_gates.prove.sections import Branch, Section, Unsupported, branches_of, domain_interval, section_key
-from sapo_gates.prove.signs import SectionProver
+from sapo_gates.prove.signs import Claim, SectionProver
 from sapo_gates.prove.tails import S
 from sapo_gates.verdict import Sign, Undecided, Verdict
 
-FIRST_TRY = 400  # boxes spent on each form of a weight before the next form is tried
-Claim = Callable[[SectionProver, Budget], Closed | Violated | Open]
+TRIES = (20, 400)  # boxes spent on each form of a weight before the next form, or the next round, is tried
 
 
 class Requirement(Protocol):
@@ -50,6 +51,7 @@ class Case:
     side: Sign
     budget: Budget
     verdicts: dict[str, Verdict] = field(default_factory=dict)
+    claims: dict[Claim, tuple[Settled, ...]] = field(default_factory=dict)
 
     def verdict(self, requirement: Requirement) -> Verdict:
         """The requirement's verdict, sought once; a formula that the machinery cannot place is undecided, and says why."""
@@ -84,41 +86,29 @@ class Case:
             return "the gate as it stands"
         return "for all " + ", ".join(f"{p.name} in {p.domain}" for p in self.parameters)
 
-    @cached_property
-    def decay(self) -> tuple[Settled, ...]:
-        """w does not grow away from r = 1, section by section."""
-        return self.over_sections(lambda prover, budget: prover.decays(budget))
+    def claim(self, claim: Claim) -> tuple[Settled, ...]:
+        """The claim on every section of every branch, each with the first form of the weight that settles it."""
+        if claim not in self.claims:
+            self.claims[claim] = tuple(
+                self._settle(branch, section, claim) for branch in self.branches for section in branch.sections
+            )
+        return self.claims[claim]
 
-    @cached_property
-    def defined(self) -> tuple[Settled, ...]:
-        """w is defined and continuous inside every section."""
-        return self.over_sections(lambda prover, budget: prover.is_defined("weight", budget))
-
-    @cached_property
-    def value_defined(self) -> tuple[Settled, ...]:
-        """The declared f is defined and continuous inside every section."""
-        return self.over_sections(lambda prover, budget: prover.is_defined("value", budget))
-
-    def over_sections(self, claim: Claim) -> tuple[Settled, ...]:
-        """The claim on every section, each with the first form of the weight that settles it."""
-        return tuple(
-            self._with_forms(branch, section, claim) for branch in self.branches for section in branch.sections
-        )
-
-    def _with_forms(self, branch: Branch, section: Section, claim: Claim) -> Settled:
-        tried: list[Settled] = []
-        for form in forms_of(section.weight):
-            candidate = replace(section, weight=form)
-            limited = Budget(self.budget.deadline, FIRST_TRY)
-            outcome = claim(SectionProver(branch, candidate), limited)
-            tried.append(Settled(branch, candidate, outcome))
-            if not isinstance(outcome, Open):
-                return tried[-1]
-        last = tried[0]
-        return replace(last, outcome=claim(SectionProver(branch, last.section), self.budget))
+    def _settle(self, branch: Branch, section: Section, claim: Claim) -> Settled:
+        forms: list[Section] = []
+        for round_, boxes in enumerate(TRIES):
+            for form in forms_of(section.weight) if round_ == 0 else [one.weight for one in forms]:
+                candidate = replace(section, weight=form)
+                forms += [candidate] if round_ == 0 else []
+                outcome = SectionProver(branch, candidate).settle(claim, Budget(self.budget.deadline, boxes))
+                if not isinstance(outcome, Open):
+                    return Settled(branch, candidate, outcome)
+        prover = SectionProver(branch, section)
+        found = prover.hunt(claim, parameter_points(self.gate, self.side, branch.all_domains))
+        return Settled(branch, section, found or prover.settle(claim, self.budget))
 
 
-def claim_evidence(claim: str, settled: Sequence[Settled]) -> dict[str, object]:
+def claim_evidence(claim: Claim, settled: Sequence[Settled]) -> dict[str, object]:
     """What `recheck` needs of a claim over all sections: for each, the form and the leaves."""
     sections = []
     for one in settled:
@@ -188,7 +178,7 @@ def one_sided(section: Section, expression: Expr, end: Literal["lower", "upper"]
     at = getattr(section, f"t_{end}")
     point = sympy.Rational(at.numerator, at.denominator)
     ranges = {p: domain_interval(domain) for p, domain in branch.all_domains.items()}
-    value = expression.xreplace({section.t: point})
+    value = substitute(expression, {section.t: point})
     if not value.has(sympy.nan, sympy.zoo, sympy.oo):
         try:
             compiled(value)(ranges)
@@ -196,7 +186,7 @@ def one_sided(section: Section, expression: Expr, end: Literal["lower", "upper"]
         except Undefined:
             pass
     inwards = point + S if end == "lower" else point - S
-    near = expression.xreplace({section.t: inwards})
+    near = substitute(expression, {section.t: inwards})
     for form in (near, near.replace(lambda e: e.is_Add, sympy.factor)):
         try:
             found = limit(form, S, ZERO_FROM_ABOVE, ranges)

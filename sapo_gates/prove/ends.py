@@ -13,7 +13,7 @@ from sympy import Add, Expr
 from sapo_gates.prove.case import Case, Settled, claim_evidence, first_open
 from sapo_gates.prove.forms import forms_of
 from sapo_gates.prove.interval import Undefined
-from sapo_gates.prove.joins import Quantity, joins_of
+from sapo_gates.prove.joins import DEFINED, Quantity, joins_of
 from sapo_gates.prove.limits import TO_MINUS_INFINITY, ZERO_FROM_ABOVE, limit
 from sapo_gates.prove.sections import Branch, section_key
 from sapo_gates.prove.tails import Tail, limit_at_infinity
@@ -67,4 +67,4 @@ def bounded_inside(case: Case, quantity: Quantity, settled: Sequence[Settled]) -
     for join in joins:
         if any(side.expression is None and (side.limit is None or side.limit.infinite) for side in join.sides):
             return f"a one-sided limit at {join.place} is not known to be finite"
-    return {"inside": claim_evidence(f"{quantity} defined", settled), "joins": [join.evidence() for join in joins]}
+    return {"inside": claim_evidence(DEFINED[quantity], settled), "joins": [join.evidence() for join in joins]}

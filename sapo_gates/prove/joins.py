@@ -10,16 +10,20 @@ import sympy
 from flint import arb
 from sympy import Expr, Rational
 
+from sapo_gates.functions import substitute
 from sapo_gates.gate import Gate
 from sapo_gates.prove.case import OneSided, one_sided
 from sapo_gates.prove.enclose import compiled
 from sapo_gates.prove.forms import is_identity
 from sapo_gates.prove.interval import Interval, Undefined, working_precision
+from sapo_gates.prove.points import parameter_points, rational
 from sapo_gates.prove.sections import Branch, Section, Unsupported, domain_interval, section_key, value_at
-from sapo_gates.prove.witness import WITNESS_PRECISION, names, parameter_points, rational, shown
+from sapo_gates.prove.signs import Claim
+from sapo_gates.prove.witness import WITNESS_PRECISION, names, shown
 from sapo_gates.verdict import Sign, Witness
 
 Quantity = Literal["value", "weight"]
+DEFINED: dict[Quantity, Claim] = {"value": "value defined", "weight": "weight defined"}
 
 
 @dataclass(frozen=True)
@@ -39,7 +43,7 @@ class Join:
     @property
     def place(self) -> str:
         """The breakpoint as a ratio, in words."""
-        return f"r = {sympy.sstr(self.branch.chart.ratio.xreplace({self.branch.chart.x: self.at}))}"
+        return f"r = {sympy.sstr(substitute(self.branch.chart.ratio, {self.branch.chart.x: self.at}))}"
 
     @cached_property
     def sides(self) -> tuple[OneSided, OneSided]:
@@ -112,7 +116,7 @@ class Join:
             with working_precision(WITNESS_PRECISION):
                 try:
                     left, right = (
-                        compiled(side.expression.xreplace(point))({})
+                        compiled(substitute(side.expression, point))({})
                         if side.expression is not None
                         else side.enclosure({})
                         for side in self.sides
@@ -121,7 +125,7 @@ class Join:
                     continue
             if not (left.upper < right.lower or right.upper < left.lower):
                 continue
-            ratio = self.branch.chart.ratio.xreplace({self.branch.chart.x: self.at}).xreplace(point)
+            ratio = substitute(substitute(self.branch.chart.ratio, {self.branch.chart.x: self.at}), point)
             kind, where = _exact_place(ratio)
             return Witness(
                 kind=kind,

@@ -11,6 +11,7 @@ with a constant range, so that sections whose ends move with a parameter are box
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
+from itertools import pairwise
 from typing import Any, Literal
 
 import sympy
@@ -18,7 +19,7 @@ from sympy import Expr, Piecewise, Rational, Symbol
 from sympy.core.relational import Relational
 
 from sapo_gates.derive import declared_formula
-from sapo_gates.functions import r
+from sapo_gates.functions import r, substitute
 from sapo_gates.gate import Domain, Kind, Parameter
 from sapo_gates.prove.enclose import compiled
 from sapo_gates.prove.interval import Interval, Undefined
@@ -186,9 +187,11 @@ def _cut(cell: Mapping[Symbol, Domain], switch: Expr) -> list[dict[Symbol, Domai
     if not cuts:
         raise Unsupported(f"the sign of {switch} could not be enclosed")
     ends = [domain.lower, *cuts, domain.upper]
-    parts = [Domain(low, high, True, True) for low, high in zip(ends, ends[1:], strict=False) if low < high]
-    parts[0] = replace(parts[0], lower_open=domain.lower_open) if domain.lower not in cuts else parts[0]
-    parts[-1] = replace(parts[-1], upper_open=domain.upper_open) if domain.upper not in cuts else parts[-1]
+    parts = [
+        Domain(low, high, low in cuts or domain.lower_open, high in cuts or domain.upper_open)
+        for low, high in pairwise(ends)
+        if low < high
+    ]
     return [{**cell, parameter: part} for part in (*parts, *(Domain(c, c, False, False) for c in cuts))]
 
 
@@ -210,8 +213,8 @@ def _on_cell(value: Expr | None, weight: Expr, cell: dict[Symbol, Domain]) -> Br
 
 def _moved(expression: Expr, chart: Chart) -> Expr:
     """The expression in the chart; conditions are freed of positive factors, so that the parameter cancels there too."""
-    moved = expression.xreplace({r: chart.ratio}) if chart.parameter is not None else expression
-    return moved.xreplace({relation: _without_positive_factors(relation) for relation in moved.atoms(Relational)})
+    moved = substitute(expression, {r: chart.ratio}) if chart.parameter is not None else expression
+    return substitute(moved, {relation: _without_positive_factors(relation) for relation in moved.atoms(Relational)})
 
 
 def _without_positive_factors(relation: Relational) -> Expr:
@@ -231,19 +234,32 @@ def _in_chart(chart: Chart, value: Expr | None, weight: Expr, cell: Mapping[Symb
     domains = {p: domain for p, domain in cell.items() if p != chart.parameter}
     ranges = {p: domain_interval(domain) for p, domain in domains.items()}
     switches = _switches([weight] + ([] if value is None else [value]))
-    breakpoints = _breakpoints(switches, chart, ranges)
+    breakpoints = _breakpoints(switches, chart, domains)
     ends = [chart.lower, *breakpoints, sympy.oo]
     sections = []
-    for lower, upper in zip(ends, ends[1:], strict=False):
+    for lower, upper in pairwise(ends):
         side = "left" if len(sections) <= breakpoints.index(chart.on_policy) else "right"
         t, position, t_lower, t_upper = _coordinate(chart, lower, upper)
         inside = {**ranges, t: Interval.of(t_lower, t_upper, True, True)}
-        signs = _signs_on(switches, lambda switch: _sign(switch.xreplace({chart.x: position}), inside), ranges)  # noqa: B023
-        w, f = (None if e is None else resolve(e, signs).xreplace({chart.x: position}) for e in (weight, value))
+        signs = _signs_on(switches, _sign_finder({chart.x: position}, inside, domains), ranges)
+        w, f = (None if e is None else substitute(resolve(e, signs), {chart.x: position}) for e in (weight, value))
         assert w is not None
         sections.append(Section(side, lower, upper, t, position, t_lower, t_upper, w, f))
     eliminated = {p: domain for p, domain in cell.items() if p == chart.parameter}
     return Branch(chart, domains, eliminated, tuple(sections), tuple(breakpoints), value, weight)
+
+
+def _sign_finder(
+    position: Mapping[Symbol, Expr], inside: Mapping[Symbol, Interval], domains: Mapping[Symbol, Domain]
+) -> Callable[[Expr], int | None]:
+    """Signs of switches on one section, exactly where a switch depends on one parameter alone."""
+
+    def find(switch: Expr) -> int | None:
+        placed = substitute(switch, position)
+        exact = _exact_sign(placed, domains)
+        return _sign(placed, inside) if exact is None else exact
+
+    return find
 
 
 def _switches(expressions: Iterable[Expr]) -> list[Expr]:
@@ -252,17 +268,17 @@ def _switches(expressions: Iterable[Expr]) -> list[Expr]:
     return sorted(found, key=lambda s: (s.count(Piecewise), sympy.default_sort_key(s)))
 
 
-def _breakpoints(switches: Sequence[Expr], chart: Chart, ranges: dict[Symbol, Interval]) -> list[Expr]:
+def _breakpoints(switches: Sequence[Expr], chart: Chart, cell: Mapping[Symbol, Domain]) -> list[Expr]:
     """All zeros of the switches inside the chart and r = 1, in increasing order for every parameter value."""
     inside: list[Expr] = [chart.on_policy]
     for candidate in dict.fromkeys(zero for switch in switches for zero in zeros(switch, chart.x)):
         if chart.parameter in candidate.free_symbols:
             raise Unsupported(f"the breakpoint {candidate} is not free of {chart.parameter}")
-        if chart.lower is not -sympy.oo and _certain_sign(candidate - chart.lower, ranges) <= 0:
+        if chart.lower is not -sympy.oo and _certain_sign(candidate - chart.lower, cell) <= 0:
             continue
         place = 0
         for other in inside:
-            order = _certain_sign(candidate - other, ranges)
+            order = _certain_sign(candidate - other, cell)
             if order == 0:
                 break
             place += order > 0
@@ -288,14 +304,14 @@ def _choices(expression: Expr) -> list[Expr]:
     pieces = [node for node in sympy.preorder_traversal(expression) if isinstance(node, Piecewise)][:1]
     if not pieces:
         return [expression]
-    return [c for piece, _ in pieces[0].args for c in _choices(expression.xreplace({pieces[0]: piece}))]
+    return [c for piece, _ in pieces[0].args for c in _choices(substitute(expression, {pieces[0]: piece}))]
 
 
 def _roots(part: Expr, x: Symbol) -> list[Expr]:
     if x not in part.free_symbols:
         return []
     log_x = sympy.Dummy("log_x", real=True)
-    in_log = sympy.expand_log(part).xreplace({sympy.log(x): log_x})
+    in_log = substitute(sympy.expand_log(part), {sympy.log(x): log_x})
     logarithmic = log_x in in_log.free_symbols
     if logarithmic and x in in_log.free_symbols:
         raise Unsupported(f"the corner at {part} = 0 mixes r and log r")
@@ -327,6 +343,8 @@ def _coordinate(chart: Chart, lower: Expr, upper: Expr) -> tuple[Symbol, Expr, F
 
 def _sign(expression: Expr, ranges: Mapping[Symbol, Interval]) -> int | None:
     """The sign of the expression over all the ranges, or None if it is not certain or not constant."""
+    if not expression.free_symbols <= set(ranges):
+        return None
     for form in (expression, sympy.expand(expression), sympy.factor(expression)):
         try:
             range_ = compiled(form)(ranges)
@@ -341,8 +359,26 @@ def _sign(expression: Expr, ranges: Mapping[Symbol, Interval]) -> int | None:
     return None
 
 
-def _certain_sign(expression: Expr, ranges: Mapping[Symbol, Interval]) -> int:
-    sign = _sign(expression, ranges)
+def _exact_sign(expression: Expr, cell: Mapping[Symbol, Domain]) -> int | None:
+    """The sign over a cell of an expression linear in one parameter, without rounding; None where that is not so."""
+    if len(expression.free_symbols) != 1 or not expression.free_symbols <= set(cell):
+        return None
+    parameter = next(iter(expression.free_symbols))
+    if not expression.is_polynomial(parameter) or sympy.degree(expression, parameter) != 1:
+        return None
+    domain = cell[parameter]
+    ends = [sympy.limit(expression, parameter, end) for end in (domain.lower, domain.upper)]
+    opens = [domain.lower_open, domain.upper_open]
+    for sign in (1, -1):
+        if all(sign * end > 0 or (end == 0 and is_open) for end, is_open in zip(ends, opens, strict=True)):
+            return sign
+    return 0 if ends == [0, 0] else None
+
+
+def _certain_sign(expression: Expr, cell: Mapping[Symbol, Domain]) -> int:
+    sign = _exact_sign(expression, cell)
+    if sign is None:
+        sign = _sign(expression, {p: domain_interval(domain) for p, domain in cell.items()})
     if sign is None:
         raise Straddles(expression, f"the sign of {expression} depends on the parameters")
     return sign
@@ -390,7 +426,7 @@ def value_at(expression: Expr, point: Mapping[Symbol, Expr], ranges: Mapping[Sym
     """
 
     def sign_of(switch: Expr) -> int | None:
-        at = sympy.simplify(switch.xreplace(dict(point)))
+        at = sympy.simplify(substitute(switch, point))
         return 0 if at == 0 else _sign(at, ranges)
 
-    return resolve(expression, _signs_on(_switches([expression]), sign_of, ranges)).xreplace(dict(point))
+    return substitute(resolve(expression, _signs_on(_switches([expression]), sign_of, ranges)), point)

@@ -9,25 +9,30 @@ Rules by which a box of the claim "w does not grow away from r = 1" is settled (
     anchor-k        w', ..., w^(k-1) vanish at the section's end that the box touches, and w^(k) has the sign that
                     makes w' right on the whole box; needed where w' itself touches 0
 
-and of the claim "w <= 1": `bound`, or one of the above on a box that starts at r = 1, where w = 1.
+and of the claim "w <= 1": `bound`, or one of the above on a box that starts at r = 1, where w = 1, or `falls-` and one of
+the above on a box that reaches to infinity and at whose start w <= 1.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from fractions import Fraction
 from functools import cached_property
 from typing import Literal
 
 import sympy
-from sympy import Expr, Symbol
+from sympy import Add, Expr, Mul, Rational, Symbol
 
 from sapo_gates.derive import derivative
+from sapo_gates.functions import substitute
 from sapo_gates.prove.boxes import Box, Budget, Closed, Open, Range, Rule, Violated, Violation, cover
 from sapo_gates.prove.enclose import Enclosure, compiled
-from sapo_gates.prove.forms import derivative_by_terms, is_identity, log_derivative
+from sapo_gates.prove.forms import derivative_by_terms, is_identity, log_derivative, tamed
 from sapo_gates.prove.interval import Interval, NowhereDefined, Undefined
 from sapo_gates.prove.sections import Branch, Section, as_end
 
 MAX_ANCHOR_ORDER = 4
+
+Claim = Literal["decay", "at most one", "nonnegative", "weight defined", "value defined"]
 
 
 def never(_: Mapping[Symbol, Interval]) -> Interval:
@@ -96,7 +101,7 @@ class SectionProver:
     @cached_property
     def inverse_slope(self) -> Expr:
         """W' in s = 1/t, as one fraction."""
-        return sympy.factor(derivative(self.section.weight, self.t).xreplace({self.t: 1 / self.s}))
+        return tamed(sympy.factor, substitute(derivative(self.section.weight, self.t), {self.t: 1 / self.s}))
 
     @cached_property
     def slope_by_inverse(self) -> Enclosure:
@@ -124,7 +129,7 @@ class SectionProver:
             return 0
         point = sympy.Rational(at.numerator, at.denominator)
         for order in range(1, MAX_ANCHOR_ORDER):
-            value = self.derivatives[order].xreplace({self.t: point})
+            value = substitute(self.derivatives[order], {self.t: point})
             if value.has(sympy.nan, sympy.zoo, sympy.oo) or not is_identity(value, sympy.Integer(0)):
                 return order - 1
         return MAX_ANCHOR_ORDER - 1
@@ -180,18 +185,57 @@ class SectionProver:
 
         return rule
 
-    def decays(self, budget: Budget) -> Closed | Violated | Open:
-        """Whether w does not grow away from r = 1 on this section."""
-        return cover(self.box(), self.decay_rules(), budget)
+    def rules(self, claim: Claim) -> list[tuple[str, Rule]]:
+        """The rules that may settle a box of the claim."""
+        match claim:
+            case "decay":
+                return self.decay_rules()
+            case "at most one":
+                return self._at_most_one_rules()
+            case "nonnegative":
+                return [("bound", lambda ranges, box: _tries(lambda: _settles(self.weight(ranges))))]
+            case "weight defined":
+                return [("defined", _defined_rule(self.weight))]
+            case "value defined":
+                assert self.section.value is not None
+                return [("defined", _defined_rule(enclosure_of(self.section.value)))]
 
-    def is_at_most_one(self, budget: Budget) -> Closed | Violated | Open:
-        """Whether w <= 1 on this section, given that w = 1 at r = 1."""
+    def whole(self, claim: Claim) -> Box:
+        """The box of the claim: the section, over the parameters that the claimed expression depends on."""
+        value = self.section.value if claim == "value defined" else None
+        return self.box(eliminated=value is not None and any(p in value.free_symbols for p in self.branch.eliminated))
+
+    def settle(self, claim: Claim, budget: Budget) -> Closed | Violated | Open:
+        """Branch and bound over the whole section."""
+        return cover(self.whole(claim), self.rules(claim), budget)
+
+    def hunt(self, claim: Claim, points: Iterable[Mapping[Symbol, Rational]]) -> Violated | None:
+        """Look for a violation where the formula suggests one: around the zeros of its linear parts, at these parameters.
+
+        A needle at r = 37 of width 1e-9 is a function of (r - 37)/1e-9: its formula says where and how wide it is.
+        """
+        rules, whole = self.rules(claim), self.whole(claim)
+        for point in points:
+            held = {p: exact_range(value) for p, value in point.items() if p in whole}
+            if set(held) | {self.t} != set(whole):
+                continue
+            for t in suspects(substitute(self.section.weight, point), self.t):
+                if not whole[self.t].contains(t):
+                    continue
+                box = {**held, self.t: Range(t, t)}
+                ranges = {symbol: range_.interval for symbol, range_ in box.items()}
+                try:
+                    for _, rule in rules:
+                        rule(ranges, box)
+                except Violation:
+                    return Violated(box)
+        return None
+
+    def _at_most_one_rules(self) -> list[tuple[str, Rule]]:
+        """w <= 1, given that w = 1 at r = 1."""
         excess = enclosure_of(self.section.weight - 1)
-        inner_end = "lower" if self.section.side == "right" else "upper"
+        inner_end, outer_end = ("lower", "upper") if self.section.side == "right" else ("upper", "lower")
         touches_one = getattr(self.section, inner_end) == self.branch.chart.on_policy
-
-        def bound(ranges: Mapping[Symbol, Interval], box: Box) -> bool:
-            return _tries(lambda: _settles(-excess(ranges)))
 
         def next_to_one(rule: Rule) -> Rule:
             def restricted(ranges: Mapping[Symbol, Interval], box: Box) -> bool:
@@ -200,30 +244,61 @@ class SectionProver:
 
             return restricted
 
-        rules = [("bound", bound), *((name, next_to_one(rule)) for name, rule in self.decay_rules())]
-        return cover(self.box(), rules, budget)
+        def falls(rule: Rule) -> Rule:
+            def restricted(ranges: Mapping[Symbol, Interval], box: Box) -> bool:
+                start = getattr(box[self.t], inner_end)
+                if isinstance(start, float) or not isinstance(getattr(box[self.t], outer_end), float):
+                    return False
+                at_start = {**ranges, self.t: Range(start, start).interval}
+                try:
+                    return _tries(lambda: excess(at_start).is_nonpositive) and rule(ranges, box)
+                except Violation:  # growing in the tail is no violation of w <= 1
+                    return False
 
-    def is_nonnegative(self, budget: Budget) -> Closed | Violated | Open:
-        """Whether w >= 0 on this section."""
-        return cover(self.box(), [("bound", lambda ranges, box: _tries(lambda: _settles(self.weight(ranges))))], budget)
+            return restricted
 
-    def is_defined(self, quantity: Literal["value", "weight"], budget: Budget) -> Closed | Violated | Open:
-        """Whether the quantity is defined and continuous between the section's breakpoints."""
-        expression = self.section.value if quantity == "value" else self.section.weight
-        assert expression is not None
-        enclosure = enclosure_of(expression)
+        bound: tuple[str, Rule] = ("bound", lambda ranges, box: _tries(lambda: _settles(-excess(ranges))))
+        decay = self.decay_rules()
+        near = [(name, next_to_one(rule)) for name, rule in decay]
+        return [bound, *near, *((f"falls-{name}", falls(rule)) for name, rule in decay[:4])]
 
-        def rule(ranges: Mapping[Symbol, Interval], box: Box) -> bool:
-            try:
-                enclosure(ranges)
-            except NowhereDefined as error:
-                raise Violation from error
-            except Undefined:
-                return False
-            return True
 
-        eliminated = any(p in expression.free_symbols for p in self.branch.eliminated)
-        return cover(self.box(eliminated=eliminated), [("defined", rule)], budget)
+def exact_range(value: Rational) -> Range:
+    """One number as a range."""
+    exact = Fraction(int(value.p), int(value.q))
+    return Range(exact, exact)
+
+
+def suspects(expression: Expr, t: Symbol) -> list[Fraction]:
+    """Points around the zeros of every subexpression linear in t, at distances of its own scale, and a coarse grid."""
+    found: list[Fraction] = []
+    for node in sympy.preorder_traversal(expression):
+        if not (isinstance(node, Add | Mul | Symbol) and node.free_symbols == {t} and node.is_polynomial(t)):
+            continue
+        polynomial = sympy.Poly(node, t)
+        if polynomial.degree() != 1:
+            continue
+        slope, constant = polynomial.all_coeffs()
+        if not (isinstance(slope, Rational) and isinstance(constant, Rational)):
+            continue
+        zero, scale = -constant / slope, 1 / abs(slope)
+        offsets = (0, *(sign * Rational(k, 8) for k in (1, 4, 8, 12, 20, 32) for sign in (1, -1)))
+        found += [Fraction(int(e.p), int(e.q)) for e in (zero + scale * o for o in offsets)]
+    grid = [Fraction(2) ** k for k in range(-20, 21)]
+    return list(dict.fromkeys([*found, *grid, *(-g for g in grid), *(1 - g for g in grid if g < 1)]))
+
+
+def _defined_rule(enclosure: Enclosure) -> Rule:
+    def rule(ranges: Mapping[Symbol, Interval], box: Box) -> bool:
+        try:
+            enclosure(ranges)
+        except NowhereDefined as error:
+            raise Violation from error
+        except Undefined:
+            return False
+        return True
+
+    return rule
 
 
 def _settles(range_: Interval) -> bool:

@@ -15,8 +15,9 @@ import sympy
 from sympy import Add, Expr, Rational, Symbol
 
 from sapo_gates.derive import derivative
+from sapo_gates.functions import substitute
 from sapo_gates.prove.enclose import compiled
-from sapo_gates.prove.forms import log_derivative, normal
+from sapo_gates.prove.forms import log_derivative, normal, tamed
 from sapo_gates.prove.interval import INFINITY, Interval, Undefined
 from sapo_gates.prove.limits import TO_INFINITY, ZERO_FROM_ABOVE, Limit, limit
 from sapo_gates.prove.sections import Branch, Section, domain_interval
@@ -27,12 +28,9 @@ S = Symbol("s", positive=True)
 def expressions_at_infinity(expression: Expr, t: Symbol) -> Iterator[tuple[Expr, Symbol, Limit]]:
     """The expression as it stands and in s = 1/t, with the end that its variable goes to."""
     yield expression, t, TO_INFINITY
-    inverse = expression.xreplace({t: 1 / S})
-    for form in (sympy.cancel, normal, lambda e: sympy.powdenest(sympy.factor(sympy.together(e)), force=False)):
-        try:
-            yield sympy.expand_power_base(form(inverse)), S, ZERO_FROM_ABOVE
-        except (sympy.PolynomialError, NotImplementedError):
-            continue
+    inverse = substitute(expression, {t: 1 / S})
+    for rewriting in (sympy.cancel, normal, lambda e: sympy.powdenest(sympy.factor(sympy.together(e)))):
+        yield tamed(lambda e: sympy.expand_power_base(rewriting(e)), inverse), S, ZERO_FROM_ABOVE  # noqa: B023
 
 
 def limit_at_infinity(expression: Expr, t: Symbol, ranges: Mapping[Symbol, Interval]) -> tuple[Limit, Expr] | None:
@@ -55,7 +53,7 @@ class Tail:
     @property
     def ratio(self) -> Expr:
         """r in terms of t."""
-        return self.branch.chart.ratio.xreplace({self.branch.chart.x: self.section.position})
+        return substitute(self.branch.chart.ratio, {self.branch.chart.x: self.section.position})
 
     def score(self, term: Expr) -> Expr:
         """phi of one term of the weight."""
@@ -100,9 +98,9 @@ class Tail:
     def lower_bound(self, weight: Expr, parameters: Mapping[Symbol, Rational]) -> "TailBound | None":
         """c, R with |phi| >= c > 0 on [R, oo) at these parameters, or None."""
         t = self.section.t
-        weight = weight.xreplace(dict(parameters))
-        phi = self.score(weight).xreplace(dict(parameters))
-        slope = self.score_slope(weight).xreplace(dict(parameters))
+        weight = substitute(weight, parameters)
+        phi = substitute(self.score(weight), parameters)
+        slope = substitute(self.score_slope(weight), parameters)
         for exponent in (0, 1, 2, 3, 4, 6, 8, 12, 16, 24, 32):
             start = Fraction(2**exponent)
             beyond = Interval.of(start, float("inf"))
@@ -146,7 +144,7 @@ def _range(expression: Expr, box: Mapping[Symbol, Interval]) -> Interval | None:
 
 def _below(number: object) -> Fraction:
     """A short rational below a positive exact number."""
-    assert not number == INFINITY
+    assert number != INFINITY
     mantissa, exponent = number.man_exp()  # type: ignore[attr-defined]
     mantissa, exponent = int(mantissa), int(exponent)
     extra = mantissa.bit_length() - 12

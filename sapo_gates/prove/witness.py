@@ -1,6 +1,7 @@
 """Exact places where a requirement fails, each confirmed on the declared formula itself at rational numbers."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import replace
 from decimal import ROUND_CEILING, ROUND_FLOOR, Context, Decimal
 from fractions import Fraction
@@ -12,33 +13,52 @@ from flint import arb
 from sympy import Expr, Pow, Rational, Symbol
 
 from sapo_gates.derive import declared_formula
-from sapo_gates.functions import r
-from sapo_gates.gate import Domain, Gate, Kind
+from sapo_gates.functions import r, substitute
+from sapo_gates.gate import Gate, Kind
 from sapo_gates.prove.boxes import Box, Range
 from sapo_gates.prove.enclose import compiled
 from sapo_gates.prove.interval import Interval, Undefined, working_precision
-from sapo_gates.prove.sections import Branch, Section, Unsupported, as_end, section_key, value_at, zeros
+from sapo_gates.prove.points import Point, parameter_points, rational
+from sapo_gates.prove.sections import Branch, Section, Unsupported, section_key, value_at, zeros
 from sapo_gates.prove.tails import Tail, limit_at_infinity
 from sapo_gates.verdict import Sign, Witness
 
-Point = Mapping[Symbol, Rational]
 WITNESS_PRECISION = 256
+SMALL = 1e-6
 
 
-def evaluate(gate: Gate, side: Sign, quantity: Kind, ratio: Rational, parameters: Point) -> Interval:
-    """The quantity at one exact r and exact parameters, from the declared formula.
+def exact_value(gate: Gate, side: Sign, quantity: Kind, ratio: Rational, parameters: Point) -> Expr:
+    """The quantity at one exact r and exact parameters, from the declared formula, as an exact expression.
 
     Raises:
-        Undefined: it is not defined there, or not a closed form.
+        Undefined: it has no closed form, or which piece holds there is not certain.
     """
     expression = declared_formula(gate.kind, gate.declared(side), quantity)
     if expression is None:
         raise Undefined("no closed form")
+    try:
+        return value_at(expression, {r: ratio, **parameters}, {})
+    except Unsupported as error:
+        raise Undefined(str(error)) from error
+
+
+def enclosed(expression: Expr) -> Interval:
+    """A number's enclosure.
+
+    Raises:
+        Undefined: it is not defined.
+    """
     with working_precision(WITNESS_PRECISION):
-        try:
-            return compiled(value_at(expression, {r: ratio, **parameters}, {}))({})
-        except Unsupported as error:
-            raise Undefined(str(error)) from error
+        return compiled(expression)({})
+
+
+def evaluate(gate: Gate, side: Sign, quantity: Kind, ratio: Rational, parameters: Point) -> Interval:
+    """The enclosure of the quantity at one exact r and exact parameters.
+
+    Raises:
+        Undefined: it is not defined there, or has no closed form.
+    """
+    return enclosed(exact_value(gate, side, quantity, ratio, parameters))
 
 
 def shown(range_: Interval) -> tuple[str, str]:
@@ -68,33 +88,10 @@ def rounded(exact: Fraction, *, down: bool, digits: int = 12) -> str:
     return format(context.divide(Decimal(exact.numerator), Decimal(exact.denominator)).normalize(), "g")
 
 
-def rational(number: Fraction) -> Rational:
-    """A Fraction as sympy's."""
-    return Rational(number.numerator, number.denominator)
-
-
-def parameter_points(
-    gate: Gate, side: Sign, domains: Mapping[Symbol, Domain], box: Box | None = None
-) -> Iterator[Point]:
-    """Exact parameter values worth trying: the box's middle or the trained ones first, then ends and powers of ten."""
-    choices: dict[Symbol, list[Rational]] = {}
-    for p, domain in domains.items():
-        whole = Range(as_end(domain.lower), as_end(domain.upper), domain.lower_open, domain.upper_open)
-        here = box[p] if box is not None and p in box else whole
-        trained = gate.parameter(p.name).value_for(side)
-        wanted = [trained, *map(Rational, ("1", "1/2", "2", "20", "1/10", "100", "1/100", "1000"))]
-        wanted += [rational(e) for e in (here.lower, here.upper) if isinstance(e, Fraction)] + [rational(here.middle)]
-        inside = [value for value in wanted if here.contains(Fraction(int(value.p), int(value.q))) and value in domain]
-        choices[p] = list(dict.fromkeys(inside))[:8]
-    longest = max((len(values) for values in choices.values()), default=1)
-    for index in range(longest):
-        yield {p: values[index % len(values)] for p, values in choices.items() if values}
-
-
 def ratio_at(branch: Branch, section: Section, t: Fraction, parameters: Point) -> Rational | None:
     """The rational r at a t, or one within 2^-60 of it; None where r > 0 fails (a scale proof covers more than (0, oo))."""
-    exact = branch.chart.ratio.xreplace({branch.chart.x: section.position}).xreplace(
-        {section.t: rational(t), **parameters}
+    exact = substitute(
+        substitute(branch.chart.ratio, {branch.chart.x: section.position}), {section.t: rational(t), **parameters}
     )
     if isinstance(exact, Rational):
         return exact if exact > 0 else None
@@ -149,6 +146,10 @@ def _inner_pairs(t: Range) -> Iterator[tuple[Fraction, Fraction]]:
         yield middle, 2 * middle
         return
     width = t.upper - t.lower
+    if width == 0:  # a single point at which the claim fails: something near it fails too
+        for k in range(3, 60, 4):
+            yield t.lower - Fraction(1, 2**k), t.upper + Fraction(1, 2**k)
+        return
     for share in (Fraction(3, 8), Fraction(1, 8), Fraction(1, 64), Fraction(1, 4096)):
         middle = (t.lower + t.upper) / 2
         yield middle - share * width, middle + share * width
@@ -178,14 +179,16 @@ def excess(gate: Gate, side: Sign, branch: Branch, section: Section, box: Box) -
 
 
 def not_one(gate: Gate, side: Sign, branch: Branch) -> Witness | None:
-    """Parameters at which w(1) is not 1."""
+    """Parameters at which w(1) is not 1; the enclosure is of w(1) - 1, which 1 + 1e-1000000 tells from 0."""
     for parameters in parameter_points(gate, side, branch.all_domains):
         try:
-            weight = evaluate(gate, side, "weight", Rational(1), parameters)
+            gap = enclosed(exact_value(gate, side, "weight", Rational(1), parameters) - 1)
         except Undefined:
             continue
-        if weight.lower > 1 or weight.upper < 1:
-            return point(Rational(1), parameters, weight, "w(1) is not 1")
+        if not gap.contains_zero:
+            return point(
+                Rational(1), parameters, gap, f"w(1) - 1 is {'positive' if gap.is_positive else 'negative'}, not 0"
+            )
     return None
 
 
@@ -221,7 +224,7 @@ def lower_bounded_tail(gate: Gate, side: Sign, tail: Tail) -> tuple[Witness, dic
 def unbounded_score(gate: Gate, side: Sign, tail: Tail) -> tuple[Witness, dict[str, object]] | None:
     """A lower-bounded tail at parameters where phi also has an infinite limit."""
     for parameters in parameter_points(gate, side, tail.branch.all_domains):
-        phi = tail.score(tail.section.weight).xreplace(dict(parameters))
+        phi = substitute(tail.score(tail.section.weight), parameters)
         found = limit_at_infinity(phi, tail.section.t, {})
         bounded = lower_bounded_tail(gate, side, tail) if found is not None and found[0].infinite else None
         if found is not None and bounded is not None and bounded[0].parameters == names(parameters):
@@ -232,7 +235,7 @@ def unbounded_score(gate: Gate, side: Sign, tail: Tail) -> tuple[Witness, dict[s
 
 def _first_ratio(tail: Tail, t: Fraction, parameters: Point) -> Rational | None:
     """The r at t, or a slightly larger short rational."""
-    exact = tail.ratio.xreplace({tail.section.t: rational(t), **parameters})
+    exact = substitute(tail.ratio, {tail.section.t: rational(t), **parameters})
     if isinstance(exact, Rational):
         return exact if exact > 0 else None
     upper = compiled(exact)({}).upper
@@ -269,54 +272,77 @@ def guards(expression: Expr) -> Iterator[tuple[Expr, str]]:
 
 def undefined(gate: Gate, side: Sign, branch: Branch, section: Section, box: Box, expression: Expr) -> Witness | None:
     """A place in the section where the value or the weight is not defined: a pole, or an argument out of range."""
+    is_tiny = box[section.t].extent < SMALL  # then its middle sits on a pole, and would make a clumsy bracket
+    middle = () if is_tiny else (box[section.t].middle,)
     for parameters in parameter_points(gate, side, branch.all_domains):
         for inner, rule in guards(expression):
-            at = inner.xreplace(dict(parameters))
+            at = substitute(inner, parameters)
             if at.free_symbols != {section.t}:
                 continue
-            samples = []
-            for t in _grid(section, box, at):
+            signs = [(t, sign) for t in _grid(section, at, *middle) if (sign := _sign_at(at, section.t, t)) is not None]
+            for t, sign in signs:
                 ratio = ratio_at(branch, section, t, parameters)
-                if ratio is None:
+                if ratio is None or not ((sign == 0 and rule != "nonnegative") or (sign < 0 and rule != "nonzero")):
                     continue
-                try:
-                    samples.append((ratio, compiled(at)({section.t: Interval.of(t, t)})))
-                except Undefined:
-                    continue
-            samples.sort(key=lambda sample: sample[0])
-            for ratio, range_ in samples:
-                is_zero = range_.is_point and range_.lower == 0
-                if (rule != "nonzero" and range_.is_negative) or (rule != "nonnegative" and is_zero):
-                    what = {
-                        "nonzero": "a denominator is 0",
-                        "positive": "the argument of a logarithm or power is not positive",
-                    }
-                    why = what.get(rule, "the argument of a root is negative")
-                    return point(ratio, parameters, range_, f"not defined at r = {ratio}: {why}")
-            if rule == "nonzero":
-                for (low, left), (high, right) in pairwise(samples):
-                    if left.is_negative != right.is_negative and not (left.contains_zero or right.contains_zero):
-                        return Witness(
-                            kind="pair",
-                            r=(str(low), str(high)),
-                            parameters=names(parameters),
-                            enclosure=(shown(left), shown(right)),
-                            why=f"a denominator changes its sign between r = {low} and r = {high}: a pole lies between",
-                        )
+                what = {
+                    "nonzero": "a denominator is 0",
+                    "positive": "the argument of a logarithm or power is not positive",
+                }
+                why = what.get(rule, "the argument of a root is negative")
+                return point(ratio, parameters, None, f"not defined at r = {ratio}: {why}")
+            for (low, before), (high, after) in pairwise(signs):
+                if rule == "nonzero" and before * after < 0:
+                    found = _pole(branch, section, at, low, high, parameters)
+                    if found is not None:
+                        return found
     return None
 
 
-def _grid(section: Section, box: Box, inner: Expr) -> list[Fraction]:
-    """Points to look at: exact zeros, the open box, and a coarse grid over the whole section."""
-    whole = Range(section.t_lower, section.t_upper, True, True)
-    points = []
+def _sign_at(expression: Expr, t: Symbol, at: Fraction) -> int | None:
     try:
+        range_ = compiled(expression)({t: Interval.of(at, at)})
+    except Undefined:
+        return None
+    if range_.is_point and range_.lower == 0:
+        return 0
+    return 1 if range_.is_positive else -1 if range_.is_negative else None
+
+
+def _pole(
+    branch: Branch, section: Section, inner: Expr, low: Fraction, high: Fraction, parameters: Point
+) -> Witness | None:
+    """The sign change of a denominator, bisected to a short bracket."""
+    below = _sign_at(inner, section.t, low)
+    for _ in range(20):
+        middle = (low + high) / 2
+        sign = _sign_at(inner, section.t, middle)
+        if sign == below:
+            low = middle
+        elif sign:
+            high = middle
+        else:
+            break
+    ends = [ratio_at(branch, section, t, parameters) for t in (low, high)]
+    if None in ends:
+        return None
+    ranges = [compiled(inner)({section.t: Interval.of(t, t)}) for t in (low, high)]
+    return Witness(
+        kind="pair",
+        r=(str(ends[0]), str(ends[1])),
+        parameters=names(parameters),
+        enclosure=(shown(ranges[0]), shown(ranges[1])),
+        why=f"a denominator changes its sign between r = {ends[0]} and r = {ends[1]}: a pole lies between",
+    )
+
+
+def _grid(section: Section, inner: Expr, *others: Fraction) -> list[Fraction]:
+    """Points to look at, in order: exact zeros, a coarse grid over the section, and the others."""
+    whole = Range(section.t_lower, section.t_upper, True, True)
+    points = list(others)
+    with suppress(Unsupported):
         points += [Fraction(int(e.p), int(e.q)) for e in zeros(inner, section.t) if isinstance(e, Rational)]
-    except Unsupported:
-        pass
-    for range_ in (box[section.t], whole):
-        pending = [range_]
-        for _ in range(6):
-            points += [piece.middle for piece in pending]
-            pending = [half for piece in pending for half in piece.halves()]
+    pending = [whole]
+    for _ in range(6):
+        points += [piece.middle for piece in pending]
+        pending = [half for piece in pending for half in piece.halves()]
     return sorted({p for p in points if whole.contains(p)})

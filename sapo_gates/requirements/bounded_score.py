@@ -35,7 +35,7 @@ def prove(case: Case) -> Verdict:
         if at_zero is None:
             return Undecided(method="limit of phi", left="whether phi is bounded as r -> 0 is not shown")
         ends += [at_zero, at_infinity]
-    inside = bounded_inside(case, "weight", case.defined)
+    inside = bounded_inside(case, "weight", case.claim("weight defined"))
     if isinstance(inside, str):
         return Undecided(method="continuity of w", left=inside)
     return Proved(method="continuity and finite limits of phi", evidence={**inside, "ends": ends})

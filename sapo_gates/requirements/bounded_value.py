@@ -36,7 +36,9 @@ def prove(case: Case) -> Verdict:
             where = "0" if at_zero is None else "oo"
             return Undecided(method="limit of f", left=f"whether f is bounded as r -> {where} is not shown")
         ends += [at_zero, at_infinity]
-    inside = bounded_inside(case, quantity, case.defined if quantity == "weight" else case.value_defined)
+    inside = bounded_inside(
+        case, quantity, case.claim("weight defined") if quantity == "weight" else case.claim("value defined")
+    )
     if isinstance(inside, str):
         return Undecided(method="continuity of f", left=inside)
     return Proved(method="continuity and finite limits of f", evidence={**inside, "ends": ends})

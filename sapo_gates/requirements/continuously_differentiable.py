@@ -11,7 +11,7 @@ Source: arXiv:2602.19345v2, section 4, (i).
 from sapo_gates.prove import witness
 from sapo_gates.prove.boxes import Closed
 from sapo_gates.prove.case import Case, Settled, claim_evidence, first_open
-from sapo_gates.prove.joins import Quantity, joins_of
+from sapo_gates.prove.joins import DEFINED, Quantity, joins_of
 from sapo_gates.verdict import Proved, Refuted, Undecided, Verdict
 
 ID = "continuously-differentiable"
@@ -20,9 +20,9 @@ ID = "continuously-differentiable"
 def prove(case: Case) -> Verdict:
     """Inside the sections, then across the breakpoints."""
     quantities: tuple[Quantity, ...] = ("value", "weight") if case.gate.kind == "value" else ("weight",)
-    inside: dict[Quantity, tuple[Settled, ...]] = {"weight": case.defined}
+    inside: dict[Quantity, tuple[Settled, ...]] = {"weight": case.claim("weight defined")}
     if "value" in quantities:
-        inside["value"] = case.value_defined
+        inside["value"] = case.claim("value defined")
     for quantity in quantities:
         for settled in inside[quantity]:
             if not isinstance(settled.outcome, Closed):
@@ -51,7 +51,7 @@ def prove(case: Case) -> Verdict:
                 left=f"whether {names[join.quantity]} is continuous at {join.place} is not shown",
             )
     evidence: dict[str, object] = {
-        "inside": [claim_evidence(f"{q} defined", inside[q]) for q in quantities],
+        "inside": [claim_evidence(DEFINED[q], inside[q]) for q in quantities],
         "joins": [join.evidence() for join in joins],
     }
     return Proved(method="enclosure of f and w, identity at breakpoints", evidence=evidence)

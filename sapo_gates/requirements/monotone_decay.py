@@ -19,7 +19,7 @@ ID = "monotone-decay"
 
 def prove(case: Case) -> Verdict:
     """Sections first, then the jumps between them."""
-    for settled in case.decay:
+    for settled in case.claim("decay"):
         if isinstance(settled.outcome, Violated):
             found = witness.growth(case.gate, case.side, settled.branch, settled.section, settled.outcome.box)
             if found is not None:
@@ -30,17 +30,17 @@ def prove(case: Case) -> Verdict:
             found = join.witness(case.gate, case.side, "w jumps upwards, away from r = 1")
             if found is not None:
                 return Refuted(method="jump at a breakpoint", witness=found, evidence={})
-    left = first_open(case.decay)
+    left = first_open(case.claim("decay"))
     if left is not None:
         return Undecided(method="sign of w'", left=left)
-    if any(isinstance(settled.outcome, Violated) for settled in case.decay):
+    if any(isinstance(settled.outcome, Violated) for settled in case.claim("decay")):
         return Undecided(method="sign of w'", left="w' has the wrong sign somewhere, but no exact pair was found")
     uncertain = [join for join in joins if join.rises is None]
     if uncertain:
         return Undecided(method="jump at a breakpoint", left=f"the jump at {uncertain[0].place} is not enclosed")
-    rules = {leaf.rule for s in case.decay if isinstance(s.outcome, Closed) for leaf in s.outcome.leaves}
+    rules = {leaf.rule for s in case.claim("decay") if isinstance(s.outcome, Closed) for leaf in s.outcome.leaves}
     evidence = {
-        **claim_evidence("decay", case.decay),
+        **claim_evidence("decay", case.claim("decay")),
         "jumps": [join.evidence() for join in joins if not join.is_smooth],
     }
     return Proved(method=f"sign of w' by {', '.join(sorted(rules))}", evidence=evidence)

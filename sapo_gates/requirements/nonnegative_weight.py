@@ -17,7 +17,7 @@ ID = "nonnegative-weight"
 
 def prove(case: Case) -> Verdict:
     """Section by section."""
-    claims = case.over_sections(lambda prover, budget: prover.is_nonnegative(budget))
+    claims = case.claim("nonnegative")
     for settled in claims:
         if isinstance(settled.outcome, Violated):
             found = witness.negative(case.gate, case.side, settled.branch, settled.section, settled.outcome.box)

@@ -41,7 +41,7 @@ def prove(case: Case) -> Verdict:
     decay = case.verdict(monotone_decay)
     if isinstance(decay, Proved):
         return Proved(method="w(1) = 1 and monotone-decay", evidence={"by": "monotone-decay", "joins": joins})
-    bounded = case.over_sections(lambda prover, budget: prover.is_at_most_one(budget))
+    bounded = case.claim("at most one")
     for settled in bounded:
         if isinstance(settled.outcome, Violated):
             found = witness.excess(case.gate, case.side, settled.branch, settled.section, settled.outcome.box)

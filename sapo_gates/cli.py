@@ -1,0 +1,279 @@
+"""`sapo-gates`: declare a gate, get a proof or a counterexample, a certificate, a torch function.
+
+Exit codes: 0 everything proved, 1 something refuted, 3 nothing refuted but something undecided, 2 bad input.
+"""
+
+import argparse
+import json
+import os
+import sys
+import textwrap
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NoReturn
+
+from sapo_gates.certificate import DEFAULT_BUDGET, Certificate, Requirement, certify, load_certificate
+from sapo_gates.errors import CertificateError, ExportError, RecheckFailed, RequirementError, SapoGatesError
+from sapo_gates.families import FAMILIES
+from sapo_gates.gate import Gate
+from sapo_gates.gatefile import load_gate
+from sapo_gates.recheck import recheck
+from sapo_gates.requirements import PROFILES
+from sapo_gates.verdict import SIGNS
+
+EXIT = {"certified": 0, "refuted": 1, "undecided": 3}
+BAD_INPUT = 2
+MARKS = {"proved": "✓", "refuted": "✗", "undecided": "?"}
+CONDITION = {"positive": "A > 0", "negative": "A <= 0"}
+
+
+class _Parser(argparse.ArgumentParser):
+    """argparse prints a usage block before its error; ours is one line."""
+
+    def error(self, message: str) -> NoReturn:
+        """One line on stderr, exit 2."""
+        print(f"sapo-gates: {message}; see {self.prog} --help", file=sys.stderr)
+        raise SystemExit(BAD_INPUT)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; the exit code."""
+    options = _parser().parse_args(arguments)
+    try:
+        return options.run(options)
+    except SapoGatesError as error:
+        print(f"{type(error).__name__}: {' '.join(str(error).split())}", file=sys.stderr)
+        return BAD_INPUT
+    except BrokenPipeError:  # the reader of our output went away, as `| head` does; not an error
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except KeyboardInterrupt:
+        print("sapo-gates: interrupted", file=sys.stderr)
+        return 130
+
+
+def _parser() -> _Parser:
+    parser = _Parser(prog="sapo-gates", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    commands = parser.add_subparsers(required=True, metavar="COMMAND", parser_class=_Parser)
+
+    def command(name: str, run: Any, says: str) -> argparse.ArgumentParser:
+        added = commands.add_parser(name, help=says, description=says)
+        added.set_defaults(run=run)
+        return added
+
+    def takes_gate(added: argparse.ArgumentParser) -> None:
+        added.add_argument("gate", metavar="GATE", help="a family's name, a gate file, or pkg.module:NAME")
+        added.add_argument(
+            "--set",
+            action="append",
+            default=[],
+            metavar="[SIGN.]NAME=VALUE",
+            help="fix a parameter: tau=10 for both signs of A, positive.tau=10 for A > 0 only",
+        )
+
+    def takes_json(added: argparse.ArgumentParser) -> None:
+        added.add_argument("--json", action="store_true", help="one JSON object on stdout")
+
+    takes_json(command("list", _list, "the named families"))
+    shown = command("show", _show, "a gate's file: the text that declares it")
+    takes_gate(shown)
+    takes_json(shown)
+    certified = command("certify", _certify, "a proof or a counterexample for every requirement, for both signs of A")
+    takes_gate(certified)
+    certified.add_argument("--profile", default="admissible", help=f"{' or '.join(PROFILES)} (default: admissible)")
+    certified.add_argument(
+        "--budget",
+        default=f"{DEFAULT_BUDGET:g}s",
+        help="time for all proofs, such as 60s; what is open then is undecided",
+    )
+    certified.add_argument(
+        "--numerics",
+        action="store_true",
+        help="also sample the exported torch function against its formula (needs torch)",
+    )
+    certified.add_argument("-o", "--output", metavar="FILE", help="write the certificate")
+    takes_json(certified)
+    rechecked = command("recheck", _recheck, "evaluate every proof of a certificate again, by the independent checker")
+    rechecked.add_argument("certificate", metavar="CERT.json")
+    takes_json(rechecked)
+    exported = command("export", _export, "a certified gate as a standalone file")
+    takes_gate(exported)
+    exported.add_argument("--to", default="python", help="python: a module that needs torch only")
+    exported.add_argument("-o", "--output", metavar="FILE", help="where to write it (default: stdout)")
+    return parser
+
+
+def _list(options: argparse.Namespace) -> int:
+    if options.json:
+        families = [{"name": g.name, "source": g.source, "says": g.says, "kind": g.kind} for g in FAMILIES]
+        print(json.dumps(families, indent=1, ensure_ascii=False))
+        return 0
+    width = max(len(gate.name) for gate in FAMILIES)
+    for gate in FAMILIES:
+        print(f"{gate.name:<{width}}  {gate.says} ({gate.source})")
+    return 0
+
+
+def _show(options: argparse.Namespace) -> int:
+    gate = _gate(options)
+    if options.json:
+        print(json.dumps({"gate": gate.name, "digest": gate.digest, "text": gate.text}, indent=1, ensure_ascii=False))
+    else:
+        print(gate.text, end="")
+    return 0
+
+
+def _certify(options: argparse.Namespace) -> int:
+    certificate = certify(_gate(options), options.profile, budget=_seconds(options.budget))
+    if options.numerics:
+        certificate = _with_numerics(certificate)
+    if options.output:
+        _write(options.output, certificate.save)
+    if options.json:
+        print(json.dumps(_report(certificate), indent=1, ensure_ascii=False))
+    else:
+        print(_table(certificate))
+        if options.output:
+            print(f"certificate written to {options.output}")
+    return EXIT[certificate.verdict]
+
+
+def _with_numerics(certificate: Certificate) -> Certificate:
+    if certificate.verdict != "certified":
+        return certificate
+    try:
+        from sapo_gates.torch import numerics, surrogate
+    except ImportError as error:
+        raise ExportError(
+            f"--numerics samples a torch function, and torch is not installed ({error}); install it."
+        ) from error
+    return certificate.with_numerics(numerics.check(surrogate(certificate)))
+
+
+def _recheck(options: argparse.Namespace) -> int:
+    try:
+        recheck(options.certificate)
+    except RecheckFailed as error:
+        if options.json:
+            print(
+                json.dumps(
+                    {"certificate": options.certificate, "holds": False, "first": str(error)}, ensure_ascii=False
+                )
+            )
+        print(f"RecheckFailed: {error}", file=sys.stderr)
+        return 1
+    certificate = load_certificate(options.certificate)
+    if options.json:
+        report = {"certificate": options.certificate, "holds": True, "verdict": certificate.verdict}
+        print(json.dumps(report, ensure_ascii=False))
+    else:
+        proved = sum(requirement.verdict == "proved" for requirement in certificate.requirements)
+        refuted = sum(requirement.verdict == "refuted" for requirement in certificate.requirements)
+        print(
+            f"{options.certificate}: holds; gate {certificate.gate.name!r} is {certificate.verdict} "
+            f"({proved} proofs and {refuted} counterexamples evaluated again)"
+        )
+    return 0
+
+
+def _export(options: argparse.Namespace) -> int:
+    try:
+        from sapo_gates.export import export
+
+        text = export(certify(_gate(options)), options.to)
+    except ImportError as error:
+        raise ExportError(
+            f"an export is generated with torch, which is not installed ({error}); install it."
+        ) from error
+    if options.output:
+        _write(options.output, lambda path: Path(path).write_text(text, encoding="utf-8"))
+        print(f"written to {options.output}")
+    else:
+        print(text, end="")
+    return 0
+
+
+def _write(path: str, writing: Any) -> None:
+    try:
+        writing(path)
+    except OSError as error:
+        raise CertificateError(f"cannot write {path}: {error.strerror}; choose a folder that exists.") from error
+
+
+def _gate(options: argparse.Namespace) -> Gate:
+    """The gate with what `--set` fixes."""
+    gate = load_gate(options.gate)
+    numbers: dict[str, dict[str, str]] = {"": {}, **{sign: {} for sign in SIGNS}}
+    for assignment in options.set:
+        target, equals, value = assignment.partition("=")
+        sign, dot, name = target.rpartition(".")
+        if not equals or sign not in numbers or (dot and not sign):
+            raise RequirementError(
+                f"--set {assignment!r} is no assignment; write tau=10, positive.tau=10 or negative.tau=12."
+            )
+        numbers[sign][name] = value
+    if not options.set:
+        return gate
+    return gate.bind(numbers[""], positive=numbers["positive"], negative=numbers["negative"])
+
+
+def _seconds(text: str) -> float:
+    try:
+        return float(text.removesuffix("s"))
+    except ValueError:
+        raise RequirementError(f"--budget {text!r} is no time; write for example 60s.") from None
+
+
+def _report(certificate: Certificate) -> dict[str, Any]:
+    """The JSON object of `certify --json`; the evidence is in the certificate, not here."""
+    whole = certificate.to_json()
+    requirements = [{k: v for k, v in entry.items() if k != "evidence"} for entry in whole["requirements"]]
+    return {
+        "gate": certificate.gate.name,
+        "digest": certificate.gate.digest,
+        "profile": certificate.profile,
+        "verdict": certificate.verdict,
+        "requirements": requirements,
+        "numerics": whole["numerics"],
+    }
+
+
+def _table(certificate: Certificate) -> str:
+    """The verdicts as a person reads them: a line each, and under a counterexample the sentence it breaks."""
+    gate = certificate.gate
+    lines = [f"{gate.name}: {certificate.verdict.upper()} for profile {certificate.profile}", f"{gate.digest}", ""]
+    for sign in SIGNS:
+        entries = [r for r in certificate.requirements if r.sign == sign]
+        lines.append(f"{CONDITION[sign]}, {entries[0].scope}")
+        for entry in entries:
+            lines.append(f"  {MARKS[entry.verdict]} {entry.id:<28} {entry.verdict:<9}  {_explained(entry)}")
+            lines += [f"      {line}" for line in _witness_lines(entry)]
+        lines.append("")
+    if certificate.numerics:
+        lines += ["exported torch function (sampled against the formula, not a proof)"]
+        for entry in certificate.numerics:
+            mark = "✓" if entry["holds"] else "✗"
+            lines.append(
+                f"  {mark} {entry['quantity']:<6} {entry['dtype']:<9} {CONDITION[entry['sign']]:<7} "
+                f"worst {entry['worst_ulp']:.2f} ulp at z = {entry['worst_input']:.6g} in {entry['examples']} samples"
+            )
+        lines.append("")
+    return "\n".join(lines).rstrip()
+
+
+def _explained(entry: Requirement) -> str:
+    return entry.method if entry.verdict == "proved" else entry.says
+
+
+def _witness_lines(entry: Requirement) -> list[str]:
+    witness = entry.witness
+    if witness is None:
+        return []
+    at = ", ".join(f"{name} = {value}" for name, value in witness.parameters.items())
+    ranges = ", ".join(f"[{low}, {high}]" for low, high in witness.enclosure)
+    text = f"witness ({witness.kind}): r = {', '.join(witness.r)}{'; ' + at if at else ''}; enclosed in {ranges}"
+    return textwrap.wrap(text, 110, subsequent_indent="  ")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

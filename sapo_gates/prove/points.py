@@ -1,0 +1,36 @@
+"""Exact parameter values at which to look for a counterexample."""
+
+from collections.abc import Iterator, Mapping
+from fractions import Fraction
+
+from sympy import Rational, Symbol
+
+from sapo_gates.gate import Domain, Gate
+from sapo_gates.prove.boxes import Box, Range
+from sapo_gates.prove.sections import as_end
+from sapo_gates.verdict import Sign
+
+Point = Mapping[Symbol, Rational]
+
+
+def rational(number: Fraction) -> Rational:
+    """A Fraction as sympy's."""
+    return Rational(number.numerator, number.denominator)
+
+
+def parameter_points(
+    gate: Gate, side: Sign, domains: Mapping[Symbol, Domain], box: Box | None = None
+) -> Iterator[Point]:
+    """Exact parameter values worth trying: the box's middle or the trained ones first, then ends and powers of ten."""
+    choices: dict[Symbol, list[Rational]] = {}
+    for p, domain in domains.items():
+        whole = Range(as_end(domain.lower), as_end(domain.upper), domain.lower_open, domain.upper_open)
+        here = box[p] if box is not None and p in box else whole
+        trained = gate.parameter(p.name).value_for(side)
+        wanted = [trained, *map(Rational, ("1", "1/2", "2", "20", "1/10", "100", "1/100", "1000"))]
+        wanted += [rational(e) for e in (here.lower, here.upper) if isinstance(e, Fraction)] + [rational(here.middle)]
+        inside = [value for value in wanted if here.contains(Fraction(int(value.p), int(value.q))) and value in domain]
+        choices[p] = list(dict.fromkeys(inside))[:8]
+    longest = max((len(values) for values in choices.values()), default=1)
+    for index in range(longest):
+        yield {p: values[index % len(values)] for p, values in choices.items() if values}
