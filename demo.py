@@ -183,10 +183,10 @@ def train(quick: bool) -> None:
         raise DemoFailed(f"training: {error}") from error
     for line in say(summary):
         _found(line)
-    acting = summary["epochs"][1]
     _expect(summary["role"] == "certified", f"the gate trained as {summary['role']}, not as certified")
-    _expect(acting["effective_update_ratio"] < 0.999, "the gate never acted: EUR of the second epoch is 0.999 or more")
-    if not quick:
+    if not quick:  # a few batches may hold no group whose rewards differ, and then nothing moves
+        acting = summary["epochs"][1]["effective_update_ratio"]
+        _expect(acting < 0.999, f"the gate never acted: EUR of the second epoch is {acting:.4f}")
         _learnt(summary["held_out"])
 
 
