@@ -21,7 +21,7 @@ from sapo_gates.prove.signs import Claim, SectionProver
 from sapo_gates.prove.tails import S
 from sapo_gates.verdict import Sign, Undecided, Verdict
 
-TRIES = (20, 400)  # boxes spent on each form of a weight before the next form, or the next round, is tried
+FIRST_TRY, SECOND_TRY = 20, 400  # boxes spent on each form of a weight before the next form is tried
 
 
 class Requirement(Protocol):
@@ -95,17 +95,20 @@ class Case:
         return self.claims[claim]
 
     def _settle(self, branch: Branch, section: Section, claim: Claim) -> Settled:
-        forms: list[Section] = []
-        for round_, boxes in enumerate(TRIES):
-            for form in forms_of(section.weight) if round_ == 0 else [one.weight for one in forms]:
-                candidate = replace(section, weight=form)
-                forms += [candidate] if round_ == 0 else []
-                outcome = SectionProver(branch, candidate).settle(claim, Budget(self.budget.deadline, boxes))
-                if not isinstance(outcome, Open):
-                    return Settled(branch, candidate, outcome)
-        prover = SectionProver(branch, section)
-        found = prover.hunt(claim, parameter_points(self.gate, self.side, branch.all_domains))
-        return Settled(branch, section, found or prover.settle(claim, self.budget))
+        provers: list[SectionProver] = []
+        for form in forms_of(section.weight):
+            provers.append(SectionProver(branch, replace(section, weight=form)))
+            outcome = provers[-1].settle(claim, Budget(self.budget.deadline, FIRST_TRY))
+            if not isinstance(outcome, Open):
+                return Settled(branch, provers[-1].section, outcome)
+        found = provers[0].hunt(claim, parameter_points(self.gate, self.side, branch.all_domains))
+        if found is not None:
+            return Settled(branch, provers[0].section, found)
+        for prover in provers:
+            outcome = prover.settle(claim, Budget(self.budget.deadline, SECOND_TRY))
+            if not isinstance(outcome, Open):
+                return Settled(branch, prover.section, outcome)
+        return Settled(branch, provers[0].section, provers[0].settle(claim, self.budget))
 
 
 def claim_evidence(claim: Claim, settled: Sequence[Settled]) -> dict[str, object]:

@@ -27,10 +27,10 @@ def parameter_points(
         whole = Range(as_end(domain.lower), as_end(domain.upper), domain.lower_open, domain.upper_open)
         here = box[p] if box is not None and p in box else whole
         trained = gate.parameter(p.name).value_for(side)
-        wanted = [trained, *map(Rational, ("1", "1/2", "2", "20", "1/10", "100", "1/100", "1000"))]
+        wanted = [trained, *map(Rational, ("1", "20", "1/10", "100", "1000", "1/100", "1000000", "2", "1/2"))]
         wanted += [rational(e) for e in (here.lower, here.upper) if isinstance(e, Fraction)] + [rational(here.middle)]
         inside = [value for value in wanted if here.contains(Fraction(int(value.p), int(value.q))) and value in domain]
-        choices[p] = list(dict.fromkeys(inside))[:8]
+        choices[p] = list(dict.fromkeys(inside))[:12]
     longest = max((len(values) for values in choices.values()), default=1)
     for index in range(longest):
         yield {p: values[index % len(values)] for p, values in choices.items() if values}
