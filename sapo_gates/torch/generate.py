@@ -73,7 +73,8 @@ def _complemented(sum_: Any) -> Any:
     for term in Add.make_args(rest):
         factor_, function = term.as_coeff_Mul()
         if constant != 0 and abs(factor_) == abs(constant):
-            sign, u = -factor_ / constant, function.args[0] if function.args else None
+            sign: Any = -factor_ / constant
+            u: Any = function.args[0] if function.args else None
             if isinstance(function, sigmoid) and sign == 1:
                 return rest - term + constant * sigmoid(-u)
             if isinstance(function, sympy.erf):

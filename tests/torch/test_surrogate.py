@@ -41,26 +41,9 @@ def declared(body: str, tau: str = "") -> Gate:
     return parse_gate(f'[gate]\nname = "mine"\n{body}\n{tau}')
 
 
-TAU = '[parameters.tau]\ndomain = "(0, oo)"\npositive = 10\nnegative = 12\n'
-USERS = {
-    "by weight": declared('weight = "(1 + tau^2*(r - 1)^2/3)^(-2)"', TAU),
-    "by weight, no closed value": declared('weight = "sech(tau*z/2)^2"', TAU),
-    "by score": declared('score_pos = "r^2*exp(3*(1 - r))"\nscore_neg = "r^3*exp(2*(1 - r))"'),
-    "by score, capped": declared('score = "Min(r, 5)"'),
-    "in log r": declared('weight = "exp(-tau^2*z^2/2)"', TAU),
-    "in pieces": declared(
-        'score_pos = "Piecewise((3, r <= 1/3), (1/r, r <= 1.28), (0, True))"\nscore_neg = "Min(r, 3)"'
-    ),
-    "compact": declared('weight = "Piecewise(((1 - (tau*(r - 1))^2)^2, Abs(tau*(r - 1)) < 1), (0, True))"', TAU),
-    "two parameters": declared(
-        'weight = "(1 + tau^2*(r - 1)^2/nu)^(-(nu + 1)/2)"',
-        TAU + '[parameters.nu]\ndomain = "(0, oo)"\npositive = 3\nnegative = "7/3"\n',
-    ),
-    "with a cancelling weight": declared('weight = "4*exp(-tau*(r - 1))/(1 + exp(-tau*(r - 1)))^2"', TAU),
-    "with a slow tail": declared('score = "Min(r^(1/100), r^(-1/100))"'),
-    "with a removable singularity": declared('weight = "(1 - exp(-(r - 1)^2))/(r - 1)^2"'),
-    "by a special function": declared('value = "1 + lowergamma(1/3, (r - 1)^2)"'),
-}
+LOG_SECH = declared(
+    'weight = "sech(tau*z/2)^2"', '[parameters.tau]\ndomain = "(0, oo)"\npositive = 10\nnegative = 12\n'
+)
 
 
 def gradient(gate, z, advantage, mask=None):
@@ -192,13 +175,20 @@ def test_an_empty_batch_is_an_empty_result():
 
 
 def test_a_gate_without_closed_value_gives_the_right_gradient_and_refuses_its_value():
-    gate = exported(USERS["by weight, no closed value"])
+    gate = exported(LOG_SECH)
     z, one = torch.tensor([0.1, 1e4, math.inf]), torch.ones(3)
     r = math.exp(0.1)
     assert gradient(gate, z, one)[0].item() == pytest.approx(r / math.cosh(0.5) ** 2, rel=1e-6)
     assert torch.equal(gate(z, one)[1:], torch.zeros(2))
     with pytest.raises(ExportError, match="has no value"):
         gate.value(z, one)
+
+
+def test_a_removable_singularity_at_r_1_is_filled_by_its_limit():
+    gate = exported(declared('weight = "sin(r - 1)/(r - 1)"'))
+    z, one = torch.tensor([0.0, 0.1]), torch.ones(2)
+    torch.testing.assert_close(gate.weight(z, one), torch.tensor([1.0, math.sin(math.expm1(0.1)) / math.expm1(0.1)]))
+    assert gradient(gate, z, one)[0] == 1
 
 
 def test_a_function_torch_does_not_have_is_named():
