@@ -169,7 +169,7 @@ def train(quick: bool) -> None:
     """Train from the certificate that step 2 wrote; say what the gate did and what was learnt."""
     from sapo_train.config import build, load_recipe, merge, parse_flags
     from sapo_train.errors import TrainError
-    from sapo_train.progress import begin
+    from sapo_train.progress import Stopped, begin
     from sapo_train.run import RunConfig
     from sapo_train.summary import say
     from sapo_train.train import train as run_training
@@ -181,6 +181,8 @@ def train(quick: bool) -> None:
         summary = run_training(run, RUN)
     except TrainError as error:
         raise DemoFailed(f"training: {error}") from error
+    except Stopped as stopped:
+        raise DemoFailed(f"stopped; `sapo-train resume {RUN}` goes on from there") from stopped
     for line in say(summary):
         _found(line)
     _expect(summary["role"] == "certified", f"the gate trained as {summary['role']}, not as certified")
