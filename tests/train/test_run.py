@@ -166,6 +166,45 @@ def test_sigterm_saves_at_the_next_batch_boundary_and_exits_with_143(straight, t
     assert lines[0] == lines[1]
 
 
+def test_sigterm_during_an_evaluation_loses_no_step(tmp_path):
+    folder = tmp_path / "stopped"
+    flags = [
+        "--checkpoint.every=0",
+        "--steps=3",
+        "--evaluation.every=2",
+        "--evaluation.limit=0",
+        "--evaluation.batch=1",
+    ]
+    process = start(folder, *flags, "--evaluation.temperature=1", "--evaluation.samples=200")
+    wait_for(lambda: len(read_jsonl(folder / "timings.jsonl")) == 2, process)
+    process.send_signal(signal.SIGTERM)
+    process.communicate(timeout=60)
+    assert process.returncode == 143
+    newest = checkpoints.latest(folder / "checkpoints")
+    assert newest is not None
+    assert newest.name == "step-2"
+
+
+def test_a_disk_that_is_full_ends_the_run_in_one_line_and_keeps_the_last_checkpoint(tmp_path, monkeypatch, capsys):
+    written, save_file = [], checkpoints.save_file
+
+    def full(tensors, path):
+        written.append(path)
+        if len(written) == 2:
+            raise OSError(28, "No space left on device")
+        save_file(tensors, path)
+
+    monkeypatch.setattr(checkpoints, "save_file", full)
+    folder = tmp_path / "full"
+    assert run(folder) == 1
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1
+    assert "No space left on device" in error
+    assert {path.name for path in (folder / "checkpoints").iterdir()} == {"step-2"}
+    monkeypatch.undo()
+    assert main(["resume", str(folder)]) == 0
+
+
 def test_a_run_that_is_complete_resumes_to_the_same_end(straight, tmp_path):
     folder = tmp_path / "done"
     shutil.copytree(straight, folder)
@@ -340,7 +379,7 @@ def test_microbatches_do_not_change_the_run_beyond_rounding(straight, tmp_path):
 
 
 def test_a_batch_that_teaches_nothing_has_gradient_zero_and_says_so(tmp_path):
-    # without digits in its vocabulary's favour, one token of text is rarely rewarded: groups without spread
+    # Two single tokens are seldom rewarded differently.
     folder = tmp_path / "flat"
     assert run(folder, "--sampling.max_tokens=1", "--sampling.prompts=1", "--sampling.group_size=2") == 0
     rows = read_jsonl(folder / "metrics.jsonl")

@@ -16,7 +16,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from sapo_train.config import check, config
-from sapo_train.errors import CheckpointError
+from sapo_train.errors import CheckpointError, SaveError
 from sapo_train.files import finite, sync_folder, write_json
 from sapo_train.models import quiet, sha256
 from sapo_train.optim import Optimizer
@@ -69,11 +69,9 @@ def save(
         shutil.rmtree(target, ignore_errors=True)
         scratch.rename(target)
         sync_folder(folder)
-    except OSError as error:
+    except (OSError, SafetensorError) as error:
         shutil.rmtree(scratch, ignore_errors=True)
-        raise CheckpointError(
-            f"cannot write checkpoint {target}: {error}. Earlier checkpoints are untouched."
-        ) from None
+        raise SaveError(f"cannot write checkpoint {target}: {error}. Earlier checkpoints are untouched.") from None
     return target
 
 

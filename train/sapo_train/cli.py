@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sapo_train.errors import ConfigError, NonFinite, RewardError, TrainError
+from sapo_train.errors import ConfigError, NonFinite, RewardError, SaveError, TrainError
 
 if TYPE_CHECKING:
     from sapo_train.run import RunConfig
@@ -36,7 +36,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         return STOPPED
     except TrainError as error:
         print(f"{type(error).__name__}: {' '.join(str(error).split())}", file=sys.stderr)
-        return FAILED if isinstance(error, NonFinite | RewardError) else BAD_INPUT
+        return FAILED if isinstance(error, NonFinite | RewardError | SaveError) else BAD_INPUT
+    except OSError as error:  # such as a full disk; checkpoints are complete or absent
+        print(f"the run failed: {error}; 'sapo-train resume' goes on from the last checkpoint", file=sys.stderr)
+        return FAILED
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -7,6 +7,7 @@ __all__ = [
     "ModelError",
     "NonFinite",
     "RewardError",
+    "SaveError",
     "ShapeError",
     "TrainError",
 ]
@@ -38,6 +39,10 @@ class ShapeError(TrainError):
 
 class CheckpointError(TrainError):
     """A run directory or checkpoint that is missing, truncated or altered."""
+
+
+class SaveError(TrainError):
+    """A checkpoint that cannot be written; earlier ones are untouched."""
 
 
 class NonFinite(TrainError):

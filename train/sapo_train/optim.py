@@ -9,7 +9,6 @@ import torch
 from torch import Tensor
 
 from sapo_train.config import check, config
-from sapo_train.errors import NonFinite
 
 
 @config
@@ -53,25 +52,22 @@ class Optimizer:
         left = 1.0 if self.config.schedule == "constant" else max(0.0, 1 - self.updates / self.total)
         return self.config.lr * min(1.0, (self.updates + 1) / (self.config.warmup + 1)) * left
 
-    def step(self) -> tuple[float, float]:
-        """Clip, step, advance the schedule, zero; return the gradient norm before clipping and the learning rate.
-
-        Raises:
-            NonFinite: the gradient is not finite; nothing has changed.
-        """
+    def clip(self) -> float:
+        """Scale the gradient down to the allowed norm; return the norm it had."""
         for p in self.names.values():
             if p.grad is None:  # a minibatch without any advantage: its gradient is 0, and momentum moves on
                 p.grad = torch.zeros_like(p)
-        norm = torch.nn.utils.clip_grad_norm_(list(self.names.values()), self.max_grad_norm).item()
-        if not norm < float("inf"):
-            raise NonFinite(f"the gradient norm is {norm}")
+        return torch.nn.utils.clip_grad_norm_(list(self.names.values()), self.max_grad_norm).item()
+
+    def step(self) -> float:
+        """Update the weights, advance the schedule, drop the gradient; return the learning rate that was used."""
         lr = self.lr()
         for group in self.adamw.param_groups:
             group["lr"] = lr
         self.adamw.step()
         self.adamw.zero_grad(set_to_none=True)
         self.updates += 1
-        return norm, lr
+        return lr
 
     def state(self) -> dict[str, Tensor]:
         """Return moments and step counts by parameter name."""

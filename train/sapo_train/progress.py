@@ -119,7 +119,7 @@ class Progress:
         """Show how far an evaluation has come, and do not make SIGTERM wait for its end.
 
         Raises:
-            Stopped: the evaluation is made anew on resume.
+            Stopped: SIGTERM came.
         """
         self.view.progress("held-out problems", done, total)
         if self.stopping and done < total:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -20,9 +21,9 @@ from sapo_train.errors import NonFinite
 from sapo_train.evaluate import evaluate
 from sapo_train.files import write_json
 from sapo_train.objective import RatioLevel, Reduction, TorchGate, count, diagnostics, log_ratio, reduce
-from sapo_train.optim import build_optimizer
+from sapo_train.optim import Optimizer, build_optimizer
 from sapo_train.policy import Policy, build_policy
-from sapo_train.progress import Progress
+from sapo_train.progress import Progress, Stopped
 from sapo_train.rewards.score import build_reward
 from sapo_train.rollout import sample
 from sapo_train.run import RunConfig
@@ -57,7 +58,7 @@ def train(run: RunConfig, folder: Path) -> dict[str, Any]:
         for line in opening(run, certified, policy, problems):
             view.say(line)
         with progress.running():
-            hold_out(progress, policy, problems)
+            hold_out(progress, policy, optimizer, problems)
             for step in progress.steps(run.steps):
                 prompts = problems.draw(run.seed, progress.place.position, run.sampling.prompts)
                 with progress.phase("sampling"):
@@ -76,24 +77,24 @@ def train(run: RunConfig, folder: Path) -> dict[str, Any]:
                             for microbatch in minibatch.split(run.update.microbatch)
                         ]
                     learned = Learned.join(done)
-                    refuse_non_finite(learned, minibatch, step, progress)
                     with progress.phase("optimizer"):
-                        grad_norm, lr = optimizer.step()
+                        grad_norm = optimizer.clip()
+                        refuse_non_finite(learned, grad_norm, minibatch, step, progress)
+                        lr = optimizer.step()
                     if batch.old_log_probs is None:  # the first pass of a batch of one minibatch is the old policy
                         batch = replace(batch, old_log_probs=learned.log_probs)
                         minibatch = batch
                     metrics = update_metrics(groups, minibatch, learned, objective)
                     progress.log_update({"step": step, "epoch": epoch, **metrics, "grad_norm": grad_norm, "lr": lr})
                 progress.finish_step(step, groups, batch, policy, optimizer)
-                hold_out(progress, policy, problems)
+                hold_out(progress, policy, optimizer, problems)
         summary = summarize(progress)
         write_json(folder / "summary.json", summary)
     return summary
 
 
 def with_old_log_probs(policy: Policy, batch: Batch, config: UpdateConfig) -> Batch:
-    """Add the log-probs of the policy that sampled; left out where the first pass, of one minibatch, will supply
-    them."""
+    """Add the log-probs of the policy that sampled, unless the first pass, being of one minibatch, will supply them."""
     if config.minibatches == 1:
         return batch
     with torch.no_grad():
@@ -153,20 +154,21 @@ class Objective:
         return Learned(loss.detach(), log_probs.detach(), entropy)
 
 
-def refuse_non_finite(learned: Learned, minibatch: Batch, step: int, progress: Progress) -> None:
-    """Stop before the optimizer step if the loss is not finite.
+def refuse_non_finite(learned: Learned, grad_norm: float, minibatch: Batch, step: int, progress: Progress) -> None:
+    """Stop before the optimizer step if the loss or the gradient is not finite.
 
     Raises:
         NonFinite: naming step and the first bad sample; the batch is kept in the run directory.
     """
-    if torch.isfinite(learned.loss):
+    loss = learned.loss.item()
+    if math.isfinite(loss) and math.isfinite(grad_norm):
         return
     bad = ~torch.isfinite(learned.log_probs).all(-1)
     row = int(bad.nonzero()[0]) if bad.any() else None
-    reason = {"step": step, "rank": 0, "sample": row, "loss": str(learned.loss.item())}
+    reason = {"step": step, "rank": 0, "sample": row, "loss": str(loss), "grad_norm": str(grad_norm)}
     kept = progress.write_failure(step, minibatch, reason)
     raise NonFinite(
-        f"the loss is {learned.loss.item()} at step {step}, rank 0, first bad sample {row}; "
+        f"the loss is {loss} and the gradient norm {grad_norm} at step {step}, rank 0, first bad sample {row}; "
         f"no update was made, the batch is in {kept}."
     )
 
@@ -202,13 +204,18 @@ def update_metrics(groups: Sequence[Group], minibatch: Batch, learned: Learned, 
     }
 
 
-def hold_out(progress: Progress, policy: Policy, problems: Problems) -> None:
+def hold_out(progress: Progress, policy: Policy, optimizer: Optimizer, problems: Problems) -> None:
     """Evaluate on the held-out problems if it is time to: before, after, and every so many steps; once each."""
     run, step = progress.run, progress.place.step
     due = step in (0, run.steps) or (run.evaluation.every and step % run.evaluation.every == 0)
     if due and problems.held_out and progress.evaluation(step) is None:
-        tell = progress.evaluating
-        progress.log_evaluation(evaluate(policy, problems.held_out, run.evaluation, run.reward.answer, run.seed, tell))
+        tell, answer = progress.evaluating, run.reward.answer
+        try:
+            results = evaluate(policy, problems.held_out, run.evaluation, answer, run.seed, tell)
+        except Stopped:  # the evaluation is made anew on resume; the steps before it must not be
+            progress.save(policy, optimizer)
+            raise
+        progress.log_evaluation(results)
 
 
 def opening(run: RunConfig, certified: CertifiedGate, policy: Policy, problems: Problems) -> Iterator[str]:
