@@ -38,6 +38,23 @@ def near_zero(branch: Branch, expression: Expr) -> Evidence | None:
     return None
 
 
+def integrable_near_zero(branch: Branch) -> Evidence | None:
+    """Evidence that f, known as the integral of w, is bounded as r -> 0: w is, or phi falls like a power of r."""
+    section = branch.sections[0]
+    found = near_zero(branch, section.weight)
+    if found is not None or section.weight == 0:
+        return found
+    end = ZERO_FROM_ABOVE if branch.chart.kind == "ratio" else TO_MINUS_INFINITY
+    tail = Tail(branch, section)
+    for form in forms_of(tail.score_slope(section.weight)):
+        try:
+            if limit(form, section.t, end, tail.ranges).sign > 0:
+                return {**section_key(branch, section), "end": "zero", "rule": "slope", "form": sympy.sstr(form)}
+        except Undefined:
+            continue
+    return None
+
+
 def limit_near_infinity(branch: Branch, expression: Expr) -> Evidence | None:
     """Evidence that the expression, in the last section's t, has a finite limit as r -> oo."""
     tail = Tail(branch, branch.sections[-1])

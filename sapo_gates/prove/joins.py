@@ -109,8 +109,11 @@ class Join:
         }
         return {**place, "quantity": self.quantity, "left": left, "right": right}
 
-    def witness(self, gate: Gate, side: Sign, why: str) -> Witness | None:
-        """The jump at exact parameters, if both one-sided limits are enclosed apart there."""
+    def witness(self, gate: Gate, side: Sign, why: str, *, rising: bool = False) -> Witness | None:
+        """The jump at exact parameters, if both one-sided limits are enclosed apart there.
+
+        rising: only a jump upwards, away from r = 1.
+        """
         for parameters in parameter_points(gate, side, self.branch.all_domains):
             point = dict(parameters)
             with working_precision(WITNESS_PRECISION):
@@ -123,7 +126,9 @@ class Join:
                     )
                 except (Undefined, KeyError):
                     continue
-            if not (left.upper < right.lower or right.upper < left.lower):
+            up, down = (left.upper < right.lower), (right.upper < left.lower)
+            outwards = up if self.after.side == "right" else down
+            if not (outwards if rising else up or down):
                 continue
             ratio = substitute(substitute(self.branch.chart.ratio, {self.branch.chart.x: self.at}), point)
             kind, where = _exact_place(ratio)

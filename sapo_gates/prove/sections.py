@@ -9,13 +9,13 @@ with a constant range, so that sections whose ends move with a parameter are box
 """
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from fractions import Fraction
-from itertools import pairwise
+from itertools import pairwise, product
 from typing import Any, Literal
 
 import sympy
-from sympy import Expr, Piecewise, Rational, Symbol
+from sympy import Dummy, Expr, Piecewise, Rational, Symbol
 from sympy.core.relational import Relational
 
 from sapo_gates.derive import declared_formula
@@ -232,7 +232,6 @@ def _in_chart(chart: Chart, value: Expr | None, weight: Expr, cell: Mapping[Symb
     weight = _moved(weight, chart)
     value = None if value is None else _moved(value, chart)
     domains = {p: domain for p, domain in cell.items() if p != chart.parameter}
-    ranges = {p: domain_interval(domain) for p, domain in domains.items()}
     switches = _switches([weight] + ([] if value is None else [value]))
     breakpoints = _breakpoints(switches, chart, domains)
     ends = [chart.lower, *breakpoints, sympy.oo]
@@ -240,8 +239,8 @@ def _in_chart(chart: Chart, value: Expr | None, weight: Expr, cell: Mapping[Symb
     for lower, upper in pairwise(ends):
         side = "left" if len(sections) <= breakpoints.index(chart.on_policy) else "right"
         t, position, t_lower, t_upper = _coordinate(chart, lower, upper)
-        inside = {**ranges, t: Interval.of(t_lower, t_upper, True, True)}
-        signs = _signs_on(switches, _sign_finder({chart.x: position}, inside, domains), ranges)
+        inside = {**domains, t: Domain(_number(t_lower), _number(t_upper), True, True)}
+        signs = _signs_on(switches, _sign_finder({chart.x: position}, inside), domains)
         w, f = (None if e is None else substitute(resolve(e, signs), {chart.x: position}) for e in (weight, value))
         assert w is not None
         sections.append(Section(side, lower, upper, t, position, t_lower, t_upper, w, f))
@@ -249,15 +248,14 @@ def _in_chart(chart: Chart, value: Expr | None, weight: Expr, cell: Mapping[Symb
     return Branch(chart, domains, eliminated, tuple(sections), tuple(breakpoints), value, weight)
 
 
-def _sign_finder(
-    position: Mapping[Symbol, Expr], inside: Mapping[Symbol, Interval], domains: Mapping[Symbol, Domain]
-) -> Callable[[Expr], int | None]:
-    """Signs of switches on one section, exactly where a switch depends on one parameter alone."""
+def _sign_finder(position: Mapping[Symbol, Expr], inside: Mapping[Symbol, Domain]) -> Callable[[Expr], int | None]:
+    """Signs of switches on one section, exactly where they are polynomials."""
+    ranges = {symbol: domain_interval(domain) for symbol, domain in inside.items()}
 
     def find(switch: Expr) -> int | None:
         placed = substitute(switch, position)
-        exact = _exact_sign(placed, domains)
-        return _sign(placed, inside) if exact is None else exact
+        exact = polynomial_sign(placed, inside)
+        return _sign(placed, ranges) if exact is None else exact
 
     return find
 
@@ -359,24 +357,59 @@ def _sign(expression: Expr, ranges: Mapping[Symbol, Interval]) -> int | None:
     return None
 
 
-def _exact_sign(expression: Expr, cell: Mapping[Symbol, Domain]) -> int | None:
-    """The sign over a cell of an expression linear in one parameter, without rounding; None where that is not so."""
-    if len(expression.free_symbols) != 1 or not expression.free_symbols <= set(cell):
+def polynomial_sign(expression: Expr, cell: Mapping[Symbol, Domain]) -> int | None:
+    """The sign of a rational function on a cell, exactly; None where this rule does not show one.
+
+    Every variable is written in q > 0: x = lower + q, or x = (lower + upper q)/(1 + q). If numerator and denominator
+    then have coefficients of one sign each, so has the function on the open cell; ends that belong to the cell are
+    looked at one by one.
+    """
+    symbols = sorted(expression.free_symbols, key=str)
+    if not set(symbols) <= set(cell):
         return None
-    parameter = next(iter(expression.free_symbols))
-    if not expression.is_polynomial(parameter) or sympy.degree(expression, parameter) != 1:
-        return None
-    domain = cell[parameter]
-    ends = [sympy.limit(expression, parameter, end) for end in (domain.lower, domain.upper)]
-    opens = [domain.lower_open, domain.upper_open]
-    for sign in (1, -1):
-        if all(sign * end > 0 or (end == 0 and is_open) for end, is_open in zip(ends, opens, strict=True)):
-            return sign
-    return 0 if ends == [0, 0] else None
+    signs = set()
+    for ends in product(*(_faces(cell[symbol]) for symbol in symbols)):
+        face = dict(zip(symbols, ends, strict=True))
+        signs.add(_open_sign(substitute(expression, face)))
+    return signs.pop() if len(signs) == 1 else None
+
+
+def _faces(domain: Domain) -> list[Expr]:
+    """The inside of a domain as an expression in a positive q, and each end that belongs to it."""
+    q = Dummy("q", positive=True)
+    lower, upper = domain.lower, domain.upper
+    closed = [end for end, is_open in ((lower, domain.lower_open), (upper, domain.upper_open)) if not is_open]
+    if lower == upper:
+        return [lower]
+    if lower.is_infinite:
+        return [*closed, upper - q] if upper.is_finite else []
+    return [*closed, lower + q if upper.is_infinite else (lower + upper * q) / (1 + q)]
+
+
+def _open_sign(expression: Expr) -> int | None:
+    """The sign for every positive value of its symbols, by the signs of its coefficients."""
+    numerator, denominator = sympy.fraction(sympy.together(expression))
+    if numerator == 0:
+        return 0
+    sign = 1
+    for part in (numerator, denominator):
+        if not part.is_polynomial():
+            return None
+        symbols = sorted(part.free_symbols, key=str)
+        coefficients = sympy.Poly(part, *symbols).coeffs() if symbols else [part]
+        if all(c.is_negative for c in coefficients):
+            sign = -sign
+        elif not all(c.is_positive for c in coefficients):
+            return None
+    return sign
+
+
+def _number(end: Fraction | float) -> Expr:
+    return Rational(end.numerator, end.denominator) if isinstance(end, Fraction) else sympy.oo * (1 if end > 0 else -1)
 
 
 def _certain_sign(expression: Expr, cell: Mapping[Symbol, Domain]) -> int:
-    sign = _exact_sign(expression, cell)
+    sign = polynomial_sign(expression, cell)
     if sign is None:
         sign = _sign(expression, {p: domain_interval(domain) for p, domain in cell.items()})
     if sign is None:

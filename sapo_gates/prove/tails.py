@@ -102,7 +102,7 @@ class Tail:
         phi = substitute(self.score(weight), parameters)
         slope = substitute(self.score_slope(weight), parameters)
         for exponent in (0, 1, 2, 3, 4, 6, 8, 12, 16, 24, 32):
-            start = Fraction(2**exponent)
+            start = max(Fraction(2**exponent), Fraction(self.section.t_lower))
             beyond = Interval.of(start, float("inf"))
             for form, variable, _ in expressions_at_infinity(phi, t):
                 where = beyond if variable == t else beyond.reciprocal()

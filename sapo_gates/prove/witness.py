@@ -202,34 +202,48 @@ def negative(gate: Gate, side: Sign, branch: Branch, section: Section, box: Box)
 
 def lower_bounded_tail(gate: Gate, side: Sign, tail: Tail) -> tuple[Witness, dict[str, object]] | None:
     """R, c and parameters with |phi| >= c > 0 on [R, oo), and the proof."""
-    for parameters in parameter_points(gate, side, tail.branch.all_domains):
-        bound = tail.lower_bound(tail.section.weight, parameters)
-        if bound is None:
-            continue
-        start, c = _first_ratio(tail, bound.start, parameters), rational(bound.bound)
-        if start is None:
-            continue
-        found = Witness(
-            kind="tail",
-            r=(str(start),),
-            parameters=names(parameters),
-            enclosure=((str(c), "oo") if bound.sign > 0 else ("-oo", str(-c)),),
-            why=f"{'phi' if bound.sign > 0 else '-phi'} >= {c} on [{start}, oo)",
-        )
-        key = section_key(tail.branch, tail.section)
-        return found, {"tail": {**key, "start": str(bound.start), "rule": bound.rule, "form": bound.form}}
-    return None
+    points = parameter_points(gate, side, tail.branch.all_domains)
+    return next((found for point in points if (found := _tail_at(tail, point)) is not None), None)
+
+
+def _tail_at(tail: Tail, parameters: Point) -> tuple[Witness, dict[str, object]] | None:
+    bound = tail.lower_bound(tail.section.weight, parameters)
+    start = None if bound is None else _first_ratio(tail, bound.start, parameters)
+    if bound is None or start is None:
+        return None
+    c = rational(bound.bound)
+    found = Witness(
+        kind="tail",
+        r=(str(start),),
+        parameters=names(parameters),
+        enclosure=((str(c), "oo") if bound.sign > 0 else ("-oo", str(-c)),),
+        why=f"{'phi' if bound.sign > 0 else '-phi'} >= {c} on [{start}, oo)",
+    )
+    key = section_key(tail.branch, tail.section)
+    return found, {"tail": {**key, "start": str(bound.start), "rule": bound.rule, "form": bound.form}}
 
 
 def unbounded_score(gate: Gate, side: Sign, tail: Tail) -> tuple[Witness, dict[str, object]] | None:
-    """A lower-bounded tail at parameters where phi also has an infinite limit."""
+    """A tail that is bounded from below where phi has an infinite limit, or grows like a positive power of r."""
     for parameters in parameter_points(gate, side, tail.branch.all_domains):
-        phi = substitute(tail.score(tail.section.weight), parameters)
-        found = limit_at_infinity(phi, tail.section.t, {})
-        bounded = lower_bounded_tail(gate, side, tail) if found is not None and found[0].infinite else None
-        if found is not None and bounded is not None and bounded[0].parameters == names(parameters):
-            grown = replace(bounded[0], why=f"|phi| -> oo as r -> oo; {bounded[0].why}")
-            return grown, {**bounded[1], "limit": sympy.sstr(found[1])}
+        form = _infinite_limit(tail, parameters)
+        found = None if form is None else _tail_at(tail, parameters)
+        if form is not None and found is not None:
+            witness, evidence = found
+            return replace(witness, why=f"|phi| -> oo as r -> oo; {witness.why}"), {**evidence, "limit": form}
+    return None
+
+
+def _infinite_limit(tail: Tail, parameters: Point) -> dict[str, str] | None:
+    weight, t = tail.section.weight, tail.section.t
+    if weight == 0:
+        return None
+    score = limit_at_infinity(substitute(tail.score(weight), parameters), t, {})
+    if score is not None and score[0].infinite:
+        return {"rule": "limit", "form": sympy.sstr(score[1])}
+    slope = limit_at_infinity(substitute(tail.score_slope(weight), parameters), t, {})
+    if slope is not None and slope[0].sign > 0:
+        return {"rule": "slope", "form": sympy.sstr(slope[1])}
     return None
 
 

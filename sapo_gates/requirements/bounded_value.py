@@ -9,7 +9,13 @@ Source: requirement 6 of the profile trust-region.
 """
 
 from sapo_gates.prove.case import Case
-from sapo_gates.prove.ends import bounded_inside, limit_near_infinity, near_zero, vanishes_near_infinity
+from sapo_gates.prove.ends import (
+    bounded_inside,
+    integrable_near_zero,
+    limit_near_infinity,
+    near_zero,
+    vanishes_near_infinity,
+)
 from sapo_gates.prove.joins import Quantity
 from sapo_gates.prove.tails import Tail
 from sapo_gates.prove.witness import lower_bounded_tail
@@ -27,7 +33,7 @@ def prove(case: Case) -> Verdict:
         if first.value is not None and last.value is not None:
             at_zero, at_infinity = near_zero(branch, first.value), limit_near_infinity(branch, last.value)
         else:
-            at_zero, at_infinity = near_zero(branch, first.weight), vanishes_near_infinity(branch, integrably=True)
+            at_zero, at_infinity = integrable_near_zero(branch), vanishes_near_infinity(branch, integrably=True)
         if at_infinity is None:
             found = lower_bounded_tail(case.gate, case.side, Tail(branch, last))
             if found is not None:

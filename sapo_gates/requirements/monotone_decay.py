@@ -26,8 +26,8 @@ def prove(case: Case) -> Verdict:
                 return Refuted(method="sign of w'", witness=found, evidence={})
     joins = [join for branch in case.branches for join in joins_of(branch, "weight")]
     for join in joins:
-        if join.rises is True:
-            found = join.witness(case.gate, case.side, "w jumps upwards, away from r = 1")
+        if join.rises is not False:
+            found = join.witness(case.gate, case.side, "w jumps upwards, away from r = 1", rising=True)
             if found is not None:
                 return Refuted(method="jump at a breakpoint", witness=found, evidence={})
     left = first_open(case.claim("decay"))
