@@ -84,16 +84,18 @@ def _complemented(sum_: Any) -> Any:
     return sum_
 
 
-def function_source(name: str, expression: Any) -> str:
-    """`def name(z, x, r, k)` in the functions of `wide`, repeated parts computed once.
+def function_source(name: str, expression: Any) -> tuple[str, tuple[str, ...]]:
+    """`def name(k, ...)` in the functions of `wide`, repeated parts computed once, and which of z, x, r follow the k.
 
     Raises:
         ExportError: the formula needs a function that torch does not have.
     """
     parts, results = sympy.cse([expression], symbols=sympy.numbered_symbols("t"), optimizations=[])
     (result,) = results  # type: ignore[misc]
+    needs = tuple(symbol.name for symbol in (z, x, r) if symbol in expression.free_symbols)
     lines = [f"    {symbol} = {_text(part)}" for symbol, part in parts]
-    return "\n".join([f"def {name}(z, x, r, k):", *lines, f"    return {_operand(result)}", ""])
+    source = "\n".join([f"def {name}({', '.join(('k', *needs))}):", *lines, f"    return {_operand(result)}", ""])
+    return source, needs
 
 
 def _constant(number: Any) -> str:

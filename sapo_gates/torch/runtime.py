@@ -15,38 +15,50 @@ from sapo_gates.errors import ExportError
 from sapo_gates.torch.wide import Number, Pair, Wide, choose, exact_sum, expm1_reduced, log
 
 Quantity = Literal["value", "weight", "score", "slope"]
-Formula = Callable[[Number, Number, Number, Callable[[float, float], Number]], Number]
+BLOCK = 2**16  # tokens whose float64 intermediates fit into a processor's cache
 
 
-def plain(formula: Formula, z: Tensor, limit: float) -> Tensor:
-    """The formula in float64; beyond +-limit r and r - 1 stay what they are there."""
-    inside = torch.clamp(z, -limit, limit)
+@dataclass(frozen=True, eq=False)
+class Formula:
+    """A generated function of a maker of constants and of those of z, x = r - 1 and r that it needs.
+
+    plain_limit: where float64 serves float32 inputs, with r beyond |z| = plain_limit what it is there; None: nowhere.
+    """
+
+    function: Callable[..., Number]
+    needs: tuple[str, ...]
+    plain_limit: float | None
+
+
+def plain(formula: Formula, z: Tensor, limit: float, known: dict[tuple[str, float], Tensor]) -> Tensor:
+    """The formula in float64; `known` keeps what another formula has computed already."""
+    for name in formula.needs:
+        if (name, limit) not in known:
+            if name == "z":
+                known[name, limit] = torch.clamp(z, -1e60, 1e60)
+            else:
+                known[name, limit] = (torch.exp if name == "r" else torch.expm1)(torch.clamp(z, -limit, limit))
     constant = lambda hi, lo: torch.full((), hi, dtype=torch.float64, device=z.device)  # noqa: E731
-    return formula(torch.clamp(z, -1e60, 1e60), torch.expm1(inside), torch.exp(inside), constant)
+    return formula.function(constant, *(known[name, limit] for name in formula.needs))
 
 
 def wide(formula: Formula, z: Tensor) -> Tensor:
     """The formula in Wide numbers, right for every float64, infinities included."""
-    zero = torch.zeros_like(z)
+    zero, one = torch.zeros_like(z), torch.ones_like(z)
+    constant = lambda hi, lo: Wide(Pair(zero + hi, zero + lo), Pair(zero, zero))  # noqa: E731
     inside = torch.clamp(z, -1e140, 1e140)  # squared still below FAR
     e, k = expm1_reduced(Pair(-inside.abs(), zero))  # r - 1 = (1 - e^-z) e^z for z > 0
-    grown = torch.where(z > 0, -1.0, 1.0)
     power = torch.exp2(torch.clamp(k, -1022, 0))
-    m = e.times(power) + exact_sum(power, -torch.ones_like(z))
-    constant = lambda hi, lo: Wide(Pair(zero + hi, zero + lo), Pair(zero, zero))  # noqa: E731
+    x = (e.times(power) + exact_sum(power, -one)).times(torch.where(z > 0, -1.0, 1.0))
     whole = torch.where(torch.isinf(z), inside, z)
     far = whole.abs() > 1e100  # there z is written +-exp(log |z|), so that its powers do not overflow
     size = log(constant(torch.where(far, whole.abs(), 1.0), 0.0)).m
-    result = (
-        formula(
-            Wide(choose(far, Pair(torch.sign(z), zero), Pair(whole, zero)), size),
-            Wide(m.times(grown), Pair(torch.clamp(inside, min=0), zero)),
-            Wide(Pair(torch.ones_like(z), zero), Pair(inside, zero)),
-            constant,
-        )
-        .real()
-        .hi
-    )
+    numbers = {
+        "z": Wide(choose(far, Pair(torch.sign(z), zero), Pair(whole, zero)), size),
+        "x": Wide(x, Pair(torch.clamp(inside, min=0), zero)),
+        "r": Wide(Pair(one, zero), Pair(inside, zero)),
+    }
+    result = formula.function(constant, *(numbers[name] for name in formula.needs)).real().hi
     return torch.where(torch.isinf(z) & (result.abs() > 1e30), torch.sign(result) * torch.inf, result)
 
 
@@ -65,7 +77,6 @@ class TorchGate:
     positive: Mapping[str, str]
     negative: Mapping[str, str]
     formulas: Mapping[tuple[str, str], Formula] = field(repr=False)
-    plain_limit: Mapping[tuple[str, str], float | None] = field(repr=False)
     declaration: Any = field(default=None, repr=False)
 
     def __call__(self, log_ratio: Tensor, advantage: Tensor, mask: Tensor | None = None) -> Tensor:
@@ -118,16 +129,17 @@ class TorchGate:
     def evaluate(self, quantity: Quantity, log_ratio: Tensor, sign: Tensor) -> Tensor:
         """One quantity in float64, unrounded, for log-ratios of any dtype."""
         positive, negative = (self.formulas[side, quantity] for side in ("positive", "negative"))
-        result = self.branch(positive, "positive", quantity, log_ratio)
+        z, known = log_ratio.to(torch.float64), {}
+        result = self.branch(positive, log_ratio, z, known)
         if positive is not negative:
-            result = torch.where(sign, result, self.branch(negative, "negative", quantity, log_ratio))
-        return torch.where(torch.isnan(log_ratio), torch.nan, result)
+            result = torch.where(sign, result, self.branch(negative, log_ratio, z, known))
+        return torch.where(torch.isnan(z), torch.nan, result)
 
-    def branch(self, formula: Formula, side: str, quantity: Quantity, log_ratio: Tensor) -> Tensor:
+    def branch(self, formula: Formula, log_ratio: Tensor, z: Tensor, known: dict[tuple[str, float], Tensor]) -> Tensor:
         """In float64 where that was found to be enough for the dtype, else in Wide numbers."""
-        limit = self.plain_limit[side, quantity]
-        z = log_ratio.to(torch.float64)
-        return wide(formula, z) if limit is None or log_ratio.dtype == torch.float64 else plain(formula, z, limit)
+        if formula.plain_limit is None or log_ratio.dtype == torch.float64:
+            return wide(formula, z)
+        return plain(formula, z, formula.plain_limit, known)
 
 
 def per_token(tensor: Tensor, log_ratio: Tensor, name: str) -> Tensor:
@@ -146,6 +158,21 @@ def per_token(tensor: Tensor, log_ratio: Tensor, name: str) -> Tensor:
     return tensor.detach()
 
 
+def in_blocks(function: Callable[..., Tensor], log_ratio: Tensor, *others: Tensor) -> Tensor:
+    """function(log_ratio, *others), on a CPU in eager mode some rows at a time, which its cache can hold."""
+    size = log_ratio.numel()
+    if size <= 2 * BLOCK or log_ratio.device.type != "cpu" or torch.compiler.is_compiling():
+        return function(log_ratio, *others)
+    rows = max(1, BLOCK * log_ratio.shape[0] // size)
+    per_row = [other.dim() == log_ratio.dim() and other.shape[0] > 1 for other in others]
+    blocks = []
+    for at in range(0, log_ratio.shape[0], rows):
+        here = slice(at, at + rows)
+        mine = (other[here] if cut else other for other, cut in zip(others, per_row, strict=True))
+        blocks.append(function(log_ratio[here], *mine))
+    return torch.cat(blocks)
+
+
 def _times(factor: Tensor, quantity: Tensor) -> Tensor:
     return torch.where(factor == 0, 0.0, factor * quantity)
 
@@ -157,11 +184,14 @@ class _Value(torch.autograd.Function):
 
     @staticmethod
     def forward(gate: TorchGate, log_ratio: Tensor, sign: Tensor, factor: Tensor) -> Tensor:
-        if gate.has_value:
-            f = gate.evaluate("value", log_ratio, sign)
-        else:  # as methods that stop the gradient do: phi * z, whose gradient is meant to be phi
-            f = _times(gate.evaluate("score", log_ratio, sign), log_ratio.to(torch.float64))
-        return _times(factor, f).to(log_ratio.dtype)
+        def block(log_ratio: Tensor, sign: Tensor, factor: Tensor) -> Tensor:
+            if gate.has_value:
+                f = gate.evaluate("value", log_ratio, sign)
+            else:  # as methods that stop the gradient do: phi * z, whose gradient is meant to be phi
+                f = _times(gate.evaluate("score", log_ratio, sign), log_ratio.to(torch.float64))
+            return _times(factor, f).to(log_ratio.dtype)
+
+        return in_blocks(block, log_ratio, sign, factor)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
@@ -180,8 +210,11 @@ class _Gradient(torch.autograd.Function):
 
     @staticmethod
     def forward(gate: TorchGate, grad: Tensor, log_ratio: Tensor, sign: Tensor, factor: Tensor) -> Tensor:
-        phi = gate.evaluate("score", log_ratio, sign)
-        return _times(factor, phi * grad.to(torch.float64)).to(log_ratio.dtype)
+        def block(log_ratio: Tensor, grad: Tensor, sign: Tensor, factor: Tensor) -> Tensor:
+            phi = gate.evaluate("score", log_ratio, sign)
+            return _times(factor, phi * grad.to(torch.float64)).to(log_ratio.dtype)
+
+        return in_blocks(block, log_ratio, grad, sign, factor)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:

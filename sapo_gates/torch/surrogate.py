@@ -10,7 +10,8 @@ import sympy
 import torch
 from sympy import Expr, Piecewise
 
-from sapo_gates.derive import derivative, formula
+from sapo_gates.derive import derivative
+from sapo_gates.derive import formula as declared_formula
 from sapo_gates.errors import ExportError, NotCertified
 from sapo_gates.functions import r
 from sapo_gates.gate import Gate, Number
@@ -67,34 +68,33 @@ def gate_source(
     gate = certificate.gate
     numbers = {"positive": parameter_values(gate, "positive", positive),
                "negative": parameter_values(gate, "negative", negative)}  # fmt: skip
-    functions: dict[Expr, tuple[str, float | None]] = {}
-    sources, formulas, limits = [], [], []
+    printed: dict[Expr, str] = {}
+    definitions, table = [], []
     for sign in SIGNS:
         for quantity in QUANTITIES:
             expression = bound_formula(gate, sign, quantity, numbers[sign])
             if expression is None:
                 continue
-            if expression not in functions:
+            if expression not in printed:
                 name = f"{sign}_{quantity}"
                 try:
-                    source, limit = best_source(name, expression)
+                    definition, formula = best_source(f"{name}_", expression)
                 except ExportError:
                     if quantity == gate.kind or quantity != "value":
                         raise
                     continue  # an integral in functions torch does not have is no closed form here
-                functions[expression] = name, limit
-                sources.append(source)
-            name, limit = functions[expression]
-            formulas.append(f"        ({sign!r}, {quantity!r}): {name},\n")
-            limits.append(f"        ({sign!r}, {quantity!r}): {limit},\n")
+                definitions.append(
+                    f"{definition}\n\n{name} = Formula({name}_, {formula.needs}, {formula.plain_limit})\n"
+                )
+                printed[expression] = name
+            table.append(f"        ({sign!r}, {quantity!r}): {printed[expression]},\n")
     shown = {sign: {name: str(value) for name, value in numbers[sign].items()} for sign in SIGNS}
     return "\n\n".join(
         [
-            *sources,
+            *definitions,
             f"gate = TorchGate(\n    name={gate.name!r},\n    digest={certificate.digest!r},\n"
-            f"    certified={certified},\n"
-            f"    positive={shown['positive']!r},\n    negative={shown['negative']!r},\n"
-            f"    formulas={{\n{''.join(formulas)}    }},\n    plain_limit={{\n{''.join(limits)}    }},\n)\n",
+            f"    certified={certified},\n    positive={shown['positive']!r},\n    negative={shown['negative']!r},\n"
+            f"    formulas={{\n{''.join(table)}    }},\n)\n",
         ]
     )
 
@@ -119,32 +119,37 @@ def parameter_values(gate: Gate, sign: Sign, given: Mapping[str, Number] | None)
 
 def bound_formula(gate: Gate, sign: Sign, quantity: Quantity, numbers: Mapping[str, sympy.Rational]) -> Expr | None:
     """A formula in r alone; the slope is d phi/dz = r phi'(r)."""
-    expression = formula(gate, sign, "score" if quantity == "slope" else quantity)
+    expression = declared_formula(gate, sign, "score" if quantity == "slope" else quantity)
     if expression is None:
         return None
     bound: Any = expression.xreplace({gate.parameter(name): value for name, value in numbers.items()})
     return r * derivative(bound, r) if quantity == "slope" else bound
 
 
-def best_source(name: str, expression: Expr) -> tuple[str, float | None]:
-    """The first rewriting that computes well, and up to which |z| plain float64 serves float32 (None: nowhere).
+def best_source(name: str, expression: Expr) -> tuple[str, Formula]:
+    """The first rewriting that computes well, as source and as what that defines.
 
     Well: exact to nearly float64 in Wide, and plain float64 is enough for float32. If none does both, the most exact.
     """
     exact = _references(expression)
-    measured: list[tuple[float, str, float | None]] = []
+    measured: list[tuple[float, str, Formula]] = []
     for rewritten in rewritings(expression):
-        source = function_source(name, rewritten)
-        function = load(name, source)
-        if torch.isnan(runtime.wide(function, torch.zeros(1, dtype=torch.float64))).any():
-            source = function_source(name, _filled(rewritten, expression))  # such as sin(x)/x
-            function = load(name, source)
-        error, limit = _error(function, exact), _plain_limit(function)
-        if error < _GOOD and limit is not None:
-            return source, limit
-        measured.append((error, source, limit))
-    _, source, limit = min(measured, key=lambda entry: entry[0])
-    return source, limit
+        source, formula = _loaded(name, rewritten)
+        if torch.isnan(runtime.wide(formula, torch.zeros(1, dtype=torch.float64))).any():
+            source, formula = _loaded(name, _filled(rewritten, expression))  # such as sin(x)/x
+        error, formula = _error(formula, exact), replace(formula, plain_limit=_plain_limit(formula))
+        if error < _GOOD and formula.plain_limit is not None:
+            return source, formula
+        measured.append((error, source, formula))
+    _, source, formula = min(measured, key=lambda entry: entry[0])
+    return source, formula
+
+
+def _loaded(name: str, expression: Expr) -> tuple[str, Formula]:
+    source, needs = function_source(name, expression)
+    namespace = _names(wide)
+    exec(source, namespace)
+    return source, Formula(namespace[name], needs, None)
 
 
 def _names(module: ModuleType) -> dict[str, Any]:
@@ -158,13 +163,6 @@ def _filled(rewritten: Expr, expression: Expr) -> Expr:
     return Piecewise((limit, sympy.Abs(x) <= 0), (rewritten, True)) if limit.is_finite else rewritten
 
 
-def load(name: str, source: str) -> Formula:
-    """One generated function, alone."""
-    namespace = _names(wide)
-    exec(source, namespace)
-    return namespace[name]
-
-
 def _references(expression: Expr) -> list[tuple[float, float]]:
     """(z, true value) at the probes, where the true value is a float64 that is neither tiny nor infinite."""
     ball = ball_function(expression)
@@ -172,12 +170,12 @@ def _references(expression: Expr) -> list[tuple[float, float]]:
     return [(z, value) for z, value in known if 1e-290 < abs(value) < 1e300]
 
 
-def _error(function: Formula, exact: list[tuple[float, float]]) -> float:
+def _error(formula: Formula, exact: list[tuple[float, float]]) -> float:
     """The worst relative error in Wide numbers."""
     if not exact:
         return 0.0
     z, true = torch.tensor(exact, dtype=torch.float64).unbind(1)
-    error = ((runtime.wide(function, z) - true) / true).abs()
+    error = ((runtime.wide(formula, z) - true) / true).abs()
     return torch.nan_to_num(error, nan=torch.inf).max().item()
 
 
@@ -188,12 +186,12 @@ def _line() -> torch.Tensor:
     return torch.cat([sizes, -sizes])
 
 
-def _plain_limit(function: Formula) -> float | None:
+def _plain_limit(formula: Formula) -> float | None:
     """The first limit with which plain float64 gives what Wide gives at float32 inputs over the whole line."""
     z = _line()
-    true = runtime.wide(function, z)
+    true = runtime.wide(formula, z)
     for limit in _PLAIN_LIMITS:
-        quick = runtime.plain(function, z, limit)
+        quick = runtime.plain(formula, z, limit, {})
         close = (quick - true).abs() <= 2**-28 * true.abs() + 1e-48  # float32 counts in steps of 1.4e-45
         same = (close & torch.isfinite(true)) | (quick.float() == true.float())
         same |= torch.isnan(quick) & torch.isnan(true)

@@ -9,6 +9,7 @@ from sapo_gates import certify
 from sapo_gates.gatefile import parse_gate
 from sapo_gates.torch import TorchGate, surrogate
 from sapo_gates.torch.numerics import check, check_every, ulps
+from sapo_gates.torch.runtime import Formula
 
 PAPER = ["sigmoid", "erf", "arctan", "softsign"]
 FAST = (torch.float32, torch.bfloat16, torch.float16)
@@ -53,8 +54,9 @@ def naive_sigmoid(z, x, r, k):
     return ratio * torch.sigmoid(10 * (ratio - 1)) * (1 - torch.sigmoid(10 * (ratio - 1))) * 4
 
 
-def planted(gate: TorchGate, key: tuple[str, str], change: Callable | None = None, limit: float = 350.0) -> TorchGate:
-    return replace(gate, formulas={**gate.formulas, key: change}, plain_limit={**gate.plain_limit, key: limit})
+def planted(gate: TorchGate, key: tuple[str, str], change: Callable) -> TorchGate:
+    formula = Formula(lambda k, z, x, r: change(z, x, r, k), ("z", "x", "r"), 350.0)
+    return replace(gate, formulas={**gate.formulas, key: formula})
 
 
 FAULTS = {
