@@ -11,6 +11,7 @@ import sympy
 from sympy import Add, Expr, Mul, Pow, Symbol
 
 from sapo_gates.derive import derivative
+from sapo_gates.functions import sigmoid
 
 SECONDS = 1.0  # for one call of a SymPy routine whose cost nobody can foresee
 Rewriting = Callable[[Expr], Expr]
@@ -101,6 +102,8 @@ def log_derivative(expression: Expr, by: Symbol) -> Expr:
             return derivative(expression.args[0], by)
         case sympy.sech():
             return -sympy.tanh(expression.args[0]) * derivative(expression.args[0], by)
+        case sigmoid():
+            return sigmoid(-expression.args[0]) * derivative(expression.args[0], by)
         case sympy.cosh():
             return sympy.tanh(expression.args[0]) * derivative(expression.args[0], by)
     return derivative(expression, by) / expression
