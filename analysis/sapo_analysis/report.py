@@ -38,7 +38,10 @@ def write_report(folders: Sequence[Path], output: Path, *, certificates: Path | 
     title = "Run report: " + ", ".join(run.name for run in runs)
     sections = [
         f"<h1>{_text(title)}</h1>",
-        *(_facts(run, certificate) for run, certificate in zip(runs, own, strict=True)),
+        *(
+            (f"<h3>{_text(run.name)}</h3>" if len(runs) > 1 else "") + _facts(run, certificate)
+            for run, certificate in zip(runs, own, strict=True)
+        ),
         _verdicts(shown),
         _curves(runs, own, shown),
         _training(runs),
@@ -134,7 +137,7 @@ def _facts(run: Run, certificate: Certificate | None) -> str:
         facts.append((f"training, {summary['updates']} updates", f"{summary['training_seconds'] / 60:.1f} min"))
     tiles = "".join(f'<div class="fact"><b>{_text(value)}</b><span>{_text(name)}</span></div>' for name, value in facts)
     ended = "" if summary else '<p class="undecided">This run has not ended: here is what it has written so far.</p>'
-    return f'<p class="soft">{_text(run.folder.name)}</p>{ended}<div class="facts">{tiles}</div>'
+    return f'{ended}<div class="facts">{tiles}</div>'
 
 
 def _verdicts(certificates: Sequence[Certificate]) -> str:

@@ -50,6 +50,8 @@ def accuracy_over_steps(runs: Sequence[Run], *, ax: Axes | None = None) -> Axes:
             style = {"color": colour(index), "ls": dashes(index), "label": run.name}
             axes.errorbar(steps, shares, yerr=(below, above), marker="o", ms=3, capsize=2, **style)
         axes.set_ylim(0, 1)
+        last = max((int(run.config.get("steps", 1)) for run in runs), default=1)
+        axes.set_xlim(-0.03 * last, 1.03 * last)
         _finish(axes, "held-out accuracy, 95 %")
     return axes
 
