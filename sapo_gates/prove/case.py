@@ -184,7 +184,8 @@ def one_sided(section: Section, expression: Expr, end: Literal["lower", "upper"]
     value = substitute(expression, {section.t: point})
     if not value.has(sympy.nan, sympy.zoo, sympy.oo):
         try:
-            compiled(value)(ranges)
+            # the value is the limit only where the expression is continuous: sympy takes 0 * erfi(1/0) for 0
+            compiled(expression)({**ranges, section.t: Interval.of(at, at)})
             return OneSided(value, None)
         except Undefined:
             pass
@@ -195,7 +196,8 @@ def one_sided(section: Section, expression: Expr, end: Literal["lower", "upper"]
             found = limit(form, S, ZERO_FROM_ABOVE, ranges)
         except (Undefined, KeyError):
             continue
-        if found.is_zero:
-            return OneSided(sympy.Integer(0), found)
+        if found.interval is not None and found.interval.is_point:
+            mantissa, exponent = (int(part) for part in found.interval.lower.man_exp())
+            return OneSided(sympy.Integer(mantissa) * sympy.Integer(2) ** exponent, found)
         return OneSided(None, found)
     return OneSided(None, None)

@@ -1,6 +1,7 @@
 """Claims about one section, each settled box by box: that w is defined, that it falls away from 1, that it stays below 1.
 
-Rules by which a box of the claim "w does not grow away from r = 1" is settled (names as they stand in certificates):
+Rules by which a box of the claim "w does not grow away from r = 1" is settled (names as they stand in certificates), each
+only where the enclosure of w shows that w is continuous on the box:
 
     derivative      the enclosure of w' has the right sign
     log-derivative  w > 0 on the box and w'/w has the right sign; sees what w' loses in a tail
@@ -157,13 +158,17 @@ class SectionProver:
             unbounded = isinstance(box[self.t].upper, float) or isinstance(box[self.t].lower, float)
             return unbounded and _tries(lambda: settles(self.slope_by_inverse(ranges)))
 
+        def licensed(rule: Rule) -> Rule:
+            return lambda ranges, box: _is_defined(self.weight, ranges) and rule(ranges, box)
+
         rules: list[tuple[str, Rule]] = [
             ("derivative", derivative_rule),
             ("log-derivative", log_rule),
             ("terms", terms_rule),
             ("inverse", inverse_rule),
+            *((f"anchor-{k}", self._anchor_rule(k)) for k in range(2, MAX_ANCHOR_ORDER + 1)),
         ]
-        return rules + [(f"anchor-{k}", self._anchor_rule(k)) for k in range(2, MAX_ANCHOR_ORDER + 1)]
+        return [(name, licensed(rule)) for name, rule in rules]
 
     def _anchor_rule(self, k: int) -> Rule:
         def rule(ranges: Mapping[Symbol, Interval], box: Box) -> bool:
@@ -299,6 +304,15 @@ def _defined_rule(enclosure: Enclosure) -> Rule:
         return True
 
     return rule
+
+
+def _is_defined(enclosure: Enclosure, ranges: Mapping[Symbol, Interval]) -> bool:
+    """Defined, hence continuous, on the box; until then a derivative says nothing: that of atan(tan t) is 1."""
+    try:
+        enclosure(ranges)
+    except Undefined:
+        return False
+    return True
 
 
 def _settles(range_: Interval) -> bool:
