@@ -32,6 +32,10 @@ class CertificateError(SapoGatesError):
     """A file that is not a certificate."""
 
 
+class RecheckFailed(SapoGatesError):
+    """A statement of a certificate that does not hold when it is evaluated again."""
+
+
 class NotCertified(SapoGatesError):
     """A gate is asked for as certified and is not."""
 

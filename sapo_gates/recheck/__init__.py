@@ -1,0 +1,141 @@
+"""The independent checker of certificates: nothing is searched here, everything is evaluated again.
+
+Every proved entry is a tree of statements about exact boxes that together are the whole claim; every refuted entry is
+an exact place. The checker derives the weight from the gate's text itself, and shares no code with the search that made
+the certificate. Its trusted base: Python, the gate-text parser, SymPy's differentiation, substitution, expansion, and
+python-flint's scalars. What it accepts is proved; what it cannot follow it rejects.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from sapo_gates.errors import CertificateError, RecheckFailed, SapoGatesError
+from sapo_gates.gate import Gate
+from sapo_gates.gatefile import parse_gate
+from sapo_gates.recheck import claims
+from sapo_gates.recheck.sections import Branch, Structure, require
+from sapo_gates.recheck.spans import working_precision
+from sapo_gates.recheck.witnesses import refuted
+from sapo_gates.verdict import SIGNS
+
+CURE = "give a file that `certify -o` wrote"
+FORMAT = "sapo-gates-certificate/1"
+ADMISSIBLE = ("continuously-differentiable", "unit-peak", "monotone-decay", "vanishing-score")
+PROFILES = {
+    "admissible": ADMISSIBLE,
+    "trust-region": (*ADMISSIBLE, "nonnegative-weight", "bounded-value", "bounded-score", "first-order-agreement"),
+}
+PROOFS = {
+    "continuously-differentiable": claims.continuously_differentiable,
+    "vanishing-score": claims.vanishing_score,
+    "nonnegative-weight": claims.nonnegative_weight,
+    "bounded-value": claims.bounded_value,
+    "bounded-score": claims.bounded_score,
+    "first-order-agreement": claims.first_order_agreement,
+}
+KEYS = {"format": str, "gate": dict, "profile": str, "verdict": str, "precision": int, "versions": dict,
+        "requirements": list, "digest": str, "numerics": list}  # fmt: skip
+ENTRY_KEYS = {"id", "sign", "verdict", "scope", "method", "says", "witness", "evidence"}
+
+
+def recheck(certificate: Mapping[str, Any] | str | Path) -> None:
+    """Check every proof and every witness of a certificate again; returns if all hold.
+
+    Args:
+        certificate: the JSON object, or the path of a file that holds it.
+
+    Raises:
+        CertificateError: it is not a certificate.
+        RecheckFailed: the first statement that does not hold.
+    """
+    content = certificate if isinstance(certificate, Mapping) else _read(certificate)
+    gate = _gate_of(content)
+    with working_precision():
+        _check(content, gate)
+
+
+def _read(path: str | Path) -> Mapping[str, Any]:
+    try:
+        content = json.loads(Path(path).read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise CertificateError(f"cannot read certificate {path}: {error}; {CURE}.") from error
+    if not isinstance(content, dict):
+        raise CertificateError(f"{path} is no certificate: it holds no JSON object; {CURE}.")
+    return content
+
+
+def _gate_of(content: Mapping[str, Any]) -> Gate:
+    """The shape of the certificate, and its gate."""
+    if content.get("format") != FORMAT:
+        raise CertificateError(f"format {content.get('format')!r} is not {FORMAT!r}; {CURE}.")
+    for key, kind in KEYS.items():
+        if not isinstance(content.get(key), kind):
+            raise CertificateError(f"{key} = {content.get(key)!r} is no {kind.__name__}; {CURE}.")
+    entries, text = content["requirements"], content["gate"].get("text")
+    if not all(isinstance(entry, dict) and set(entry) == ENTRY_KEYS for entry in entries):
+        raise CertificateError(f"an entry of requirements has other keys than {sorted(ENTRY_KEYS)}; {CURE}.")
+    try:
+        return parse_gate(str(text))
+    except SapoGatesError as error:
+        raise CertificateError(f"its gate cannot be read: {error}") from error
+
+
+def _check(content: Mapping[str, Any], gate: Gate) -> None:
+    claimed = {key: content[key] for key in content if key not in ("digest", "numerics")}
+    text = json.dumps(claimed, sort_keys=True, separators=(",", ":"))
+    require(
+        content["digest"] == "sha256:" + hashlib.sha256(text.encode()).hexdigest(), "the digest is not the content's"
+    )
+    require(set(content) == set(KEYS), "the certificate has keys of its own")
+    named = {"name": gate.name, "text": content["gate"]["text"], "digest": gate.digest}
+    require(content["gate"] == named, "the gate's name or digest is not its text's")
+    profile = PROFILES.get(content["profile"])
+    require(profile is not None, f"no profile {content['profile']!r}")
+    assert profile is not None
+    entries = content["requirements"]
+    found = [(entry["id"], entry["sign"]) for entry in entries]
+    require(sorted(found) == sorted((i, s) for i in profile for s in SIGNS), "not every requirement stands there once")
+    verdicts = {entry["verdict"] for entry in entries}
+    overall = "refuted" if "refuted" in verdicts else "certified" if verdicts == {"proved"} else "undecided"
+    require(content["verdict"] == overall, f"the verdict is {overall}, not {content['verdict']}")
+    for sign in SIGNS:
+        mine = {entry["id"]: entry for entry in entries if entry["sign"] == sign}
+        _check_branch(Branch(gate, sign), {id_: mine[id_] for id_ in profile})
+
+
+def _check_branch(branch: Branch, entries: Mapping[str, Mapping[str, Any]]) -> None:
+    decay: Structure | None = None
+    # unit-peak may lean on monotone-decay, so that comes first
+    for id_ in sorted(entries, key=lambda id_: id_ != "monotone-decay"):
+        try:
+            decay = _check_entry(branch, id_, entries[id_], decay) or decay
+        except RecheckFailed as failure:
+            raise RecheckFailed(f"{id_}, {branch.sign}: {failure}") from failure
+        except Exception as error:
+            raise RecheckFailed(f"{id_}, {branch.sign}: its evidence cannot be read: {error!r}") from error
+
+
+def _check_entry(branch: Branch, id_: str, entry: Mapping[str, Any], decay: Structure | None) -> Structure | None:
+    """Check one entry; returns the sections of a proved monotone-decay."""
+    parts = ", ".join(f"{name} in {p.domain}" for name, p in branch.parameters.items())
+    require(entry["scope"] == (f"for all {parts}" if parts else "the gate as it stands"), f"the scope is not {parts}")
+    witness, evidence = entry["witness"], entry["evidence"]
+    require((witness is None) == (entry["verdict"] != "refuted"), "a witness stands where it should not, or is missing")
+    match entry["verdict"]:
+        case "proved":
+            if id_ == "monotone-decay":
+                return claims.monotone_decay(branch, evidence)
+            if id_ == "unit-peak":
+                claims.unit_peak(branch, evidence, decay)
+            else:
+                PROOFS[id_](branch, evidence)
+        case "refuted":
+            refuted(branch, id_, witness, evidence)
+        case "undecided":
+            require(evidence == {}, "evidence for what is undecided")
+        case other:
+            raise RecheckFailed(f"no verdict {other!r}")
+    return None

@@ -1,0 +1,155 @@
+"""Limits on the extended line: certain for every parameter value in its range, or refused.
+
+Every operation is continued to +-oo where it is continuous there (tanh(oo) = 1, 1/oo = 0 from above); 0 * oo, oo - oo
+and their kind are refused.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import reduce
+from operator import add, mul
+
+import sympy
+from sympy import Add, Expr, Mul, Pow, Rational, Symbol
+
+from sapo_gates.functions import sigmoid
+from sapo_gates.recheck.spans import FUNCTIONS, ONE, ZERO, Span, Undefined, rational_span, span_of
+
+
+@dataclass(frozen=True)
+class Limit:
+    """span None: infinity of that sign; else a number in the span, and sign the side from which a limit 0 is reached."""
+
+    span: Span | None
+    sign: int = 0
+
+    @property
+    def is_infinite(self) -> bool:
+        """It is +-oo."""
+        return self.span is None
+
+    @property
+    def number(self) -> Span:
+        """Where a finite limit lies."""
+        if self.span is None:
+            raise Undefined("an infinite limit")
+        return self.span
+
+    @property
+    def is_zero(self) -> bool:
+        """It is 0 for every parameter value."""
+        return self.span is not None and self.span.is_zero
+
+    @property
+    def near(self) -> int:
+        """The sign of the expression near the end, 0 if that is not certain."""
+        if self.span is None or self.is_zero:
+            return self.sign
+        return 1 if self.span.is_positive else -1 if self.span.is_negative else 0
+
+    def tends(self, sign: int) -> bool:
+        """It is a number of that sign, or infinity; 0 approached from that side is neither."""
+        return self.near == sign and not self.is_zero
+
+
+UP, DOWN = Limit(None, 1), Limit(None, -1)
+ABOVE, BELOW = Limit(Span(ZERO, ZERO), 1), Limit(Span(ZERO, ZERO), -1)
+ONES = (Limit(Span(-ONE, -ONE)), Limit(Span(ONE, ONE)))
+
+TAILS: dict[object, tuple[Limit, Limit]] = {  # at -oo, at +oo
+    sympy.exp: (ABOVE, UP),
+    sympy.tanh: ONES,
+    sympy.erf: ONES,
+    sympy.erfc: (Limit(rational_span(Rational(2))), ABOVE),
+    sigmoid: (ABOVE, ONES[1]),
+    sympy.sech: (ABOVE, ABOVE),
+    sympy.cosh: (UP, UP),
+    sympy.sinh: (DOWN, UP),
+    sympy.asinh: (DOWN, UP),
+}
+EVERYWHERE = (
+    *(sympy.exp, sympy.tanh, sympy.erf, sympy.erfc, sympy.erfi, sigmoid, sympy.sech, sympy.cosh, sympy.sinh),
+    *(sympy.asinh, sympy.atan, sympy.sin, sympy.cos, sympy.tan, sympy.coth, sympy.csch, sympy.gamma, sympy.log),
+)
+"""Functions continuous around every point where they have an enclosure (not only from one side, as arcsine at 1)."""
+ODD = (sympy.tanh, sympy.erf, sympy.erfi, sympy.sinh, sympy.asinh, sympy.atan, sympy.sin, sympy.tan)
+
+
+def limit(expression: Expr, variable: Symbol, end: Limit, box: Mapping[Symbol, Span]) -> Limit:
+    """The limit as the variable goes to the end (ABOVE, UP or DOWN), for all parameters in the box.
+
+    Raises:
+        Undefined: an indeterminate form, or nothing is known.
+    """
+    if expression == variable:
+        return end
+    if variable not in expression.free_symbols:
+        return Limit(span_of(expression)(box))
+    parts = [limit(argument, variable, end, box) for argument in expression.args]
+    match expression:
+        case Add():
+            return _sum(parts)
+        case Mul():
+            return _product(parts)
+        case Pow() if isinstance(expression.exp, Rational):
+            return _power(parts[0], expression.exp)
+        case Pow():
+            return _of(sympy.exp, _product([parts[1], _of(sympy.log, parts[0])]))
+    if len(parts) != 1:
+        raise Undefined(f"no limit of {expression.func.__name__}")
+    return _of(expression.func, parts[0])
+
+
+def _sum(terms: list[Limit]) -> Limit:
+    infinities = {term.sign for term in terms if term.is_infinite}
+    if infinities:
+        if len(infinities) > 1:
+            raise Undefined("oo - oo")
+        return Limit(None, infinities.pop())
+    total = reduce(add, (term.number for term in terms))
+    sides = {term.sign if term.is_zero else 0 for term in terms}
+    return Limit(total, sides.pop() if len(sides) == 1 else 0)
+
+
+def _product(factors: list[Limit]) -> Limit:
+    sign = 1
+    for factor in factors:
+        sign *= factor.near
+    if any(factor.is_infinite for factor in factors):
+        if sign == 0 or any(factor.is_zero for factor in factors):
+            raise Undefined("0 * oo")
+        return Limit(None, sign)
+    if any(factor.is_zero for factor in factors):
+        return Limit(Span(ZERO, ZERO), sign)
+    return Limit(reduce(mul, (factor.number for factor in factors)))
+
+
+def _power(base: Limit, exponent: Rational) -> Limit:
+    p, q = int(exponent.p), int(exponent.q)
+    if q != 1 and base.near != 1:
+        raise Undefined("a root of what may be negative")
+    sign = 1 if base.near == 1 or (base.near == -1 and p % 2 == 0) else base.near
+    if base.is_infinite or base.is_zero:
+        grows = base.is_infinite == (exponent > 0)
+        if grows and sign == 0:
+            raise Undefined("1/0 from both sides")
+        return Limit(None, sign) if grows else Limit(Span(ZERO, ZERO), sign)
+    return Limit(base.number.power(exponent))
+
+
+def _of(function: object, argument: Limit) -> Limit:
+    if argument.span is None:
+        if function is sympy.log and argument.sign > 0:
+            return UP
+        if function is sympy.atan:
+            half = span_of(argument.sign * sympy.pi / 2)({})
+            return Limit(half)
+        if function not in TAILS:
+            raise Undefined(f"no limit of {function} at infinity")
+        return TAILS[function][argument.sign > 0]
+    if argument.is_zero and function is sympy.log and argument.sign > 0:
+        return DOWN
+    if function not in EVERYWHERE:
+        raise Undefined(f"no limit of {function}")
+    image = FUNCTIONS[function][1](argument.number)
+    return Limit(image, argument.sign if argument.is_zero and function in ODD else 0)

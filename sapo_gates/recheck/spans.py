@@ -1,0 +1,282 @@
+"""Ranges of expressions, rounded outwards: the checker's own interval arithmetic.
+
+A span holds the real numbers between two ends, each an exact Arb number or infinite, attained or not. Infinity is never
+attained, so 0 * oo = 0; an end that had to be rounded counts as attained, which only makes the span larger.
+"""
+
+from collections.abc import Callable, Mapping
+from fractions import Fraction
+from typing import Any
+
+import sympy
+from flint import arb, ctx, fmpq
+from sympy import Expr, Pow, Rational, Symbol
+
+from sapo_gates.functions import sigmoid
+
+BITS = 192
+INFINITY, ONE, ZERO = arb("inf"), arb(1), arb(0)
+End = tuple[arb, bool]
+
+
+class Undefined(ArithmeticError):
+    """An operation is not defined, or not known to be continuous, somewhere on its operands."""
+
+
+class Span:
+    """Real numbers from low to high; low_in, high_in: that end may be attained."""
+
+    __slots__ = ("high", "high_in", "low", "low_in")
+
+    def __init__(self, low: arb, high: arb, low_in: bool = True, high_in: bool = True) -> None:
+        """Balls are rounded outwards."""
+        if low.is_nan() or high.is_nan():
+            raise Undefined("Arb gives no enclosure")
+        self.low, self.high = low.lower(), high.upper()
+        if self.low == INFINITY or self.high == -INFINITY:
+            raise Undefined("an empty range")
+        self.low_in = bool(self.low.is_finite()) and (low_in or not low.is_exact())
+        self.high_in = bool(self.high.is_finite()) and (high_in or not high.is_exact())
+
+    @staticmethod
+    def around(ball: arb) -> "Span":
+        """Everything a ball stands for."""
+        return Span(ball, ball)
+
+    @property
+    def is_positive(self) -> bool:
+        """Every number in it is > 0."""
+        return bool(self.low > 0 or (self.low == 0 and not self.low_in))
+
+    @property
+    def is_negative(self) -> bool:
+        """Every number in it is < 0."""
+        return bool(self.high < 0 or (self.high == 0 and not self.high_in))
+
+    @property
+    def is_zero(self) -> bool:
+        """It is the number 0."""
+        return bool(self.low == 0 and self.high == 0)
+
+    @property
+    def is_finite(self) -> bool:
+        """Both ends are numbers."""
+        return bool(self.low.is_finite() and self.high.is_finite())
+
+    @property
+    def ball(self) -> arb:
+        """One Arb ball around it."""
+        if not self.is_finite:
+            raise Undefined("no ball holds an unbounded range")
+        return self.low.union(self.high)
+
+    def __neg__(self) -> "Span":
+        return Span(-self.high, -self.low, self.high_in, self.low_in)
+
+    def __add__(self, other: "Span") -> "Span":
+        return Span(
+            self.low + other.low, self.high + other.high, self.low_in and other.low_in, self.high_in and other.high_in
+        )
+
+    def __mul__(self, other: "Span") -> "Span":
+        ours, theirs = (((one.low, one.low_in), (one.high, one.high_in)) for one in (self, other))
+        return hull([_product(a, b) for a in ours for b in theirs])
+
+    def reciprocal(self) -> "Span":
+        """1/x, where no x is 0."""
+        if not (self.is_positive or self.is_negative):
+            raise Undefined("division by a number that may be 0")
+        low = ZERO if self.high == INFINITY else -INFINITY if self.high == 0 else ONE / self.high
+        high = ZERO if self.low == -INFINITY else INFINITY if self.low == 0 else ONE / self.low
+        return Span(low, high, self.high_in, self.low_in)
+
+    def absolute(self) -> "Span":
+        """|x|."""
+        if self.low >= 0:
+            return self
+        if self.high <= 0:
+            return -self
+        return hull([(ZERO, True), (-self.low, self.low_in), (self.high, self.high_in)])
+
+    def power(self, exponent: Rational) -> "Span":
+        """x^q for rational q; x > 0 where q is no integer and negative, x >= 0 where it is no integer."""
+        if exponent < 0:
+            return self.reciprocal().power(-exponent)
+        p, q = int(exponent.p), int(exponent.q)
+        if q != 1 and not self.low >= 0:
+            raise Undefined("a root of a number that may be negative")
+        base = self.absolute() if p % 2 == 0 else self
+        return base.increasing(lambda x: x**p if q == 1 else x if x == 0 else x.root(q) ** p, -INFINITY, INFINITY)
+
+    def increasing(self, f: Callable[[arb], arb], left: arb, right: arb) -> "Span":
+        """The image under an increasing function with these limits at -oo and +oo, which it does not attain."""
+        low = f(self.low) if self.low.is_finite() else left
+        high = f(self.high) if self.high.is_finite() else right
+        image = Span(low, high, self.low_in, self.high_in)
+        if not image.low > left:
+            image = Span(left, image.high, False, image.high_in)
+        return image if image.high < right else Span(image.low, right, image.low_in, False)
+
+    def log(self) -> "Span":
+        """Natural logarithm, where every x is positive."""
+        if not self.is_positive:
+            raise Undefined("the logarithm of a number that may not be positive")
+        return self.increasing(lambda x: x.log() if x != 0 else -INFINITY, -INFINITY, INFINITY)
+
+    def exp(self) -> "Span":
+        """e^x."""
+        return self.increasing(arb.exp, ZERO, INFINITY)
+
+
+def _product(a: End, b: End) -> End:
+    if a[0] == 0 or b[0] == 0:  # 0 * oo is 0: infinity is not among the numbers
+        return ZERO, (a[0] == 0 and a[1]) or (b[0] == 0 and b[1])
+    return a[0] * b[0], a[1] and b[1]
+
+
+def hull(ends: list[End]) -> Span:
+    """The smallest span around numbers, each attained or only approached."""
+    low, high = min(ball.lower() for ball, _ in ends), max(ball.upper() for ball, _ in ends)
+    low_in = any(attained or not ball.is_exact() for ball, attained in ends if ball.lower() == low)
+    high_in = any(attained or not ball.is_exact() for ball, attained in ends if ball.upper() == high)
+    return Span(low, high, low_in, high_in)
+
+
+def _up(f: Callable[[arb], arb], left: Callable[[], arb], right: Callable[[], arb]) -> Callable[[Span], Span]:
+    return lambda x: x.increasing(f, left(), right())
+
+
+def _wave(f: Callable[[arb], arb], slope: Callable[[arb], arb]) -> Callable[[Span], Span]:
+    def image(x: Span) -> Span:
+        if not x.is_finite:
+            return Span(-ONE, ONE)
+        rise = slope(x.ball)
+        ball = f(x.low).union(f(x.high)) if rise > 0 or rise < 0 else f(x.ball)
+        return Span(max(ball.lower(), -ONE), min(ball.upper(), ONE))
+
+    return image
+
+
+def _by_ball(f: Callable[..., arb]) -> Callable[..., Span]:
+    """Functions whose Arb version is finite only where they are continuous on the whole ball."""
+
+    def image(*xs: Span) -> Span:
+        ball = f(*(x.ball for x in xs))
+        if not ball.is_finite():
+            raise Undefined("Arb gives no enclosure")
+        return Span.around(ball)
+
+    return image
+
+
+FUNCTIONS: dict[Any, tuple[int, Callable[..., Span]]] = {
+    sympy.exp: (1, Span.exp),
+    sympy.log: (1, Span.log),
+    sympy.tanh: (1, _up(arb.tanh, lambda: -ONE, lambda: ONE)),
+    sympy.erf: (1, _up(arb.erf, lambda: -ONE, lambda: ONE)),
+    sympy.erfc: (1, lambda x: -x.increasing(lambda e: -e.erfc(), arb(-2), ZERO)),
+    sympy.erfi: (1, _up(arb.erfi, lambda: -INFINITY, lambda: INFINITY)),
+    sympy.sinh: (1, _up(arb.sinh, lambda: -INFINITY, lambda: INFINITY)),
+    sympy.asinh: (1, _up(arb.asinh, lambda: -INFINITY, lambda: INFINITY)),
+    sympy.atan: (1, _up(arb.atan, lambda: -arb.pi() / 2, lambda: arb.pi() / 2)),
+    sigmoid: (1, _up(lambda e: 1 / (1 + (-e).exp()), lambda: ZERO, lambda: ONE)),
+    sympy.sech: (1, lambda x: -x.absolute().increasing(lambda e: -e.sech(), arb(-2), ZERO)),
+    sympy.cosh: (1, lambda x: x.absolute().increasing(arb.cosh, ZERO, INFINITY)),
+    sympy.sin: (1, _wave(arb.sin, arb.cos)),
+    sympy.cos: (1, _wave(arb.cos, lambda e: -e.sin())),
+    sympy.tan: (1, _by_ball(arb.tan)),
+    sympy.coth: (1, _by_ball(arb.coth)),
+    sympy.csch: (1, _by_ball(arb.csch)),
+    sympy.asin: (1, _by_ball(arb.asin)),
+    sympy.acos: (1, _by_ball(arb.acos)),
+    sympy.acosh: (1, _by_ball(arb.acosh)),
+    sympy.atanh: (1, _by_ball(arb.atanh)),
+    sympy.gamma: (1, _by_ball(arb.gamma)),
+    sympy.loggamma: (1, _by_ball(arb.lgamma)),
+    sympy.lowergamma: (2, _by_ball(lambda s, x: x.gamma_lower(s))),
+    sympy.uppergamma: (2, _by_ball(lambda s, x: x.gamma_upper(s))),
+    sympy.LambertW: (1, _by_ball(arb.lambertw)),
+    sympy.Ei: (1, _by_ball(arb.ei)),
+}
+
+Step = Callable[[list[Span], Mapping[Symbol, Span]], Span]
+
+
+def rational_span(number: Rational | Fraction) -> Span:
+    """A rational number, to the last bit if it is dyadic."""
+    return Span.around(arb(fmpq(int(number.numerator), int(number.denominator))))
+
+
+def span_of(expression: Expr) -> Callable[[Mapping[Symbol, Span]], Span]:
+    """The expression as a function from the ranges of its symbols to a span that contains all its values.
+
+    A span is at the same time a proof that the expression is defined and continuous on the whole box: every single
+    operation was. Otherwise Undefined is raised.
+    """
+    steps: list[Step] = []
+    index: dict[Expr, int] = {}
+
+    def place(node: Expr) -> int:
+        if node not in index:
+            children = [] if isinstance(node, Rational) else [place(child) for child in node.args]
+            steps.append(_step(node, children))
+            index[node] = len(steps) - 1
+        return index[node]
+
+    last = place(expression)
+
+    def image(box: Mapping[Symbol, Span]) -> Span:
+        values: list[Span] = []
+        for step in steps:
+            values.append(step(values, box))
+        return values[last]
+
+    return image
+
+
+def _step(node: Any, children: list[int]) -> Step:
+    match node:
+        case Rational():
+            number = rational_span(node)
+            return lambda values, box: number
+        case Symbol():
+            return lambda values, box: box[node]
+        case sympy.Add():
+            return lambda values, box: sum((values[i] for i in children[1:]), start=values[children[0]])
+        case sympy.Mul():
+            return lambda values, box: _times([values[i] for i in children])
+        case Pow() if isinstance(node.exp, Rational):
+            exponent, base = node.exp, children[0]
+            return lambda values, box: values[base].power(exponent)
+        case Pow():
+            return lambda values, box: (values[children[1]] * values[children[0]].log()).exp()
+    if node is sympy.pi or node is sympy.E:
+        constant = Span.around(arb.pi() if node is sympy.pi else arb.const_e())
+        return lambda values, box: constant
+    arity, function = FUNCTIONS.get(node.func, (0, None))
+    if function is None or arity != len(children):
+        raise Undefined(f"no enclosure of {node.func.__name__}")
+    return lambda values, box: function(*(values[i] for i in children))
+
+
+def _times(factors: list[Span]) -> Span:
+    product = factors[0]
+    for factor in factors[1:]:
+        product = product * factor
+    return product
+
+
+class working_precision:
+    """Arb's precision is a global: set for a block, then put back."""
+
+    def __init__(self, bits: int = BITS) -> None:
+        """Bits of every Arb operation inside the block."""
+        self.bits = bits
+
+    def __enter__(self) -> None:
+        """Set."""
+        self.before, ctx.prec = ctx.prec, self.bits
+
+    def __exit__(self, *error: object) -> None:
+        """Restore."""
+        ctx.prec = self.before

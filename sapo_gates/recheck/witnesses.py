@@ -1,0 +1,363 @@
+"""Refuted entries: the witness evaluated again, at its exact rationals, from the declared formula."""
+
+import re
+from collections.abc import Iterator, Mapping
+from fractions import Fraction
+from itertools import product
+from typing import Any
+
+import sympy
+from flint import arb
+from sympy import Expr, Piecewise, Rational, Symbol
+
+from sapo_gates.errors import RecheckFailed
+from sapo_gates.functions import r, substitute
+from sapo_gates.gate import Kind
+from sapo_gates.recheck.algebra import Range, bound, convert, enclose_split, piece, same, value_at_end
+from sapo_gates.recheck.claims import limit_of, score_slope, spelled
+from sapo_gates.recheck.limits import ABOVE, limit
+from sapo_gates.recheck.sections import NUMBER, Branch, S, fraction, read_section, require
+from sapo_gates.recheck.spans import INFINITY, Span, Undefined, rational_span, span_of, working_precision
+
+Witness = Mapping[str, Any]
+WITNESS_BITS = 512
+DECIMAL = re.compile(r"-?\d{1,4000}(\.\d{1,4000})?(e[+-]?\d{1,12})?")
+
+
+def number(text: object) -> arb:
+    """A stated end: a decimal, a fraction or an infinity."""
+    if text in ("oo", "-oo"):
+        return INFINITY if text == "oo" else -INFINITY
+    require(isinstance(text, str) and (DECIMAL.fullmatch(text) or NUMBER.fullmatch(text)), f"{text!r} is not a number")
+    return rational_span(fraction(text)).ball if "/" in str(text) else arb(str(text))
+
+
+def within(found: Span, stated: Any) -> bool:
+    """The stated range holds what was found."""
+    low, high = map(number, stated)
+    return bool(found.low >= low and found.high <= high)
+
+
+def exact(text: object) -> Rational:
+    """A rational as sympy's."""
+    value = fraction(text)
+    return Rational(value.numerator, value.denominator)
+
+
+class Place:
+    """The branch at the witness's parameters."""
+
+    def __init__(self, branch: Branch, witness: Witness) -> None:
+        """Every parameter has a value, inside its domain."""
+        self.branch, self.kind = branch, branch.kind
+        values = witness["parameters"]
+        require(set(values) == set(branch.parameters), "the witness does not give every parameter a value")
+        self.point = {p: exact(values[name]) for name, p in branch.parameters.items()}
+        for p, value in self.point.items():
+            require(value in p.domain, f"{p} = {value} is outside {p.domain}")
+        self.declared = substitute(branch.declared, self.point)
+
+    def beside(self, ratio: Rational, side: int, quantity: Kind) -> Expr:
+        """The smooth formula that holds at the ratio (side 0) or just beside it."""
+
+        def sign(switch: Expr) -> int:
+            there = substitute(switch, {r: ratio})
+            found = 0 if same(there, sympy.Integer(0)) else _sign(there)
+            return found or (_sign_beside(switch, ratio, side) if side else 0)
+
+        return convert(self.kind, piece(self.declared, sign), quantity)
+
+    def at(self, ratio: Rational, side: int, quantity: Kind, less: int = 0) -> Span:
+        """The quantity at the ratio, or its one-sided limit there, less a number."""
+        formula = self.beside(ratio, side, quantity) - less
+        try:
+            return span_of(value_at_end(formula, r, ratio, {}))({})
+        except Undefined:
+            if side == 0:
+                raise
+        found = limit(substitute(formula, {r: ratio + side * S}), S, ABOVE, {})
+        if found.span is None:
+            raise Undefined("infinite")
+        return found.span
+
+    def candidates(self, ratio: Rational, sides: tuple[int, ...]) -> Iterator[Span]:
+        """w at the ratio where the text declares it, and its limits from the sides asked for."""
+        for side in ((0,) if self.kind != "value" else ()) + sides:
+            try:
+                yield self.at(ratio, side, "weight")
+            except Undefined:
+                continue
+
+
+def _sign(there: Expr) -> int:
+    found = span_of(there)({})
+    require(found.is_positive or found.is_negative, f"the sign of {there} is not certain")
+    return 1 if found.is_positive else -1
+
+
+def _sign_beside(switch: Expr, ratio: Rational, side: int) -> int:
+    near = substitute(switch, {r: ratio + side * S})
+    for form in (near, sympy.expand(near), sympy.factor(near)):
+        try:
+            found = limit(form, S, ABOVE, {}).near
+        except Undefined:
+            continue
+        if found:
+            return found
+    require(same(near, sympy.Integer(0)), f"the sign of {switch} beside r = {ratio} is not certain")
+    return 0
+
+
+def refuted(branch: Branch, id_: str, witness: Witness, evidence: Mapping[str, Any]) -> None:
+    """The witness breaks the requirement."""
+    with working_precision(WITNESS_BITS):
+        place = Place(branch, witness)
+        ratios = [exact(text) for text in witness["r"]]
+        require(all(ratio > 0 for ratio in ratios), "the witness's r is not positive")
+        kind, stated = witness["kind"], witness["enclosure"]
+        checks = {
+            ("monotone-decay", "pair"): _grows,
+            ("monotone-decay", "jump"): _jumps_up,
+            ("unit-peak", "point"): _not_peak,
+            ("unit-peak", "jump"): _jumps_at_one,
+            ("nonnegative-weight", "point"): _negative,
+            ("first-order-agreement", "point"): _not_one,
+            ("first-order-agreement", "jump"): _jumps_at_one,
+            ("continuously-differentiable", "jump"): _jumps,
+            ("continuously-differentiable", "pair"): _broken_between,
+            ("continuously-differentiable", "point"): _undefined_at,
+        }
+        count = 2 if kind == "pair" else 1
+        require(len(ratios) == count, f"a {kind} has {count} r")
+        if kind == "tail" and id_ in ("vanishing-score", "bounded-value", "bounded-score"):
+            _tail(place, ratios[0], stated, evidence, grows=id_ == "bounded-score")
+            return
+        require((id_, kind) in checks, f"a {kind!r} is no witness against {id_}")
+        try:
+            checks[id_, kind](place, ratios, stated)
+        except Undefined as error:
+            raise RecheckFailed(f"the witness cannot be evaluated: {error}") from error
+
+
+def _grows(place: Place, ratios: list[Rational], stated: Any) -> None:
+    low, high = ratios
+    require(low < high and (low >= 1 or high <= 1), "the pair is not in order on one side of 1")
+    pairs = product(place.candidates(low, (1,)), place.candidates(high, (-1,)))
+    require(
+        any(
+            (b.low > a.high if low >= 1 else a.low > b.high) and within(a, stated[0]) and within(b, stated[1])
+            for a, b in pairs
+        ),
+        f"w does not grow from {low} to {high} as stated",
+    )
+
+
+def _sides(place: Place, ratio: Rational, quantity: Kind, stated: Any) -> tuple[Span, Span] | None:
+    """Both one-sided limits, if they lie in the stated ranges and apart."""
+    try:
+        left, right = place.at(ratio, -1, quantity), place.at(ratio, 1, quantity)
+    except Undefined:
+        return None
+    apart = left.high < right.low or right.high < left.low
+    return (left, right) if apart and within(left, stated[0]) and within(right, stated[1]) else None
+
+
+def _jumps_up(place: Place, ratios: list[Rational], stated: Any) -> None:
+    (ratio,) = ratios
+    found = _sides(place, ratio, "weight", stated)
+    require(found is not None and ratio != 1, f"w does not jump at {ratio} as stated")
+    assert found is not None
+    left, right = found
+    require(right.low > left.high if ratio > 1 else left.low > right.high, f"w does not jump up at {ratio}")
+
+
+def _jumps(place: Place, ratios: list[Rational], stated: Any) -> None:
+    quantities: tuple[Kind, ...] = ("value", "weight") if place.kind == "value" else ("weight",)
+    require(any(_sides(place, ratios[0], q, stated) for q in quantities), f"nothing jumps at {ratios[0]} as stated")
+
+
+def _jumps_at_one(place: Place, ratios: list[Rational], stated: Any) -> None:
+    require(ratios == [1], "the jump is not at r = 1")
+    there = None if place.kind == "value" else substitute(place.beside(Rational(1), 0, "weight"), {r: Rational(1)})
+    require(there is None or not same(there, Rational(1)), "the text itself says w(1) = 1")
+    _jumps(place, ratios, stated)
+
+
+def _not_peak(place: Place, ratios: list[Rational], stated: Any) -> None:
+    (ratio,) = ratios
+    if ratio == 1:
+        _not_one(place, ratios, stated)
+    else:
+        found = [w for w in place.candidates(ratio, (-1, 1)) if w.low > 1 and within(w, stated[0])]
+        require(found, f"w({ratio}) is not > 1 as stated")
+
+
+def _not_one(place: Place, ratios: list[Rational], stated: Any) -> None:
+    require(ratios == [1], "the point is not r = 1")
+    for side in (0,) if place.kind != "value" else (-1, 1):
+        gap = place.at(Rational(1), side, "weight", less=1)
+        if (gap.is_positive or gap.is_negative) and within(gap, stated[0]):
+            return
+    raise RecheckFailed("w(1) - 1 is not as stated, or 0")
+
+
+def _negative(place: Place, ratios: list[Rational], stated: Any) -> None:
+    found = [w for w in place.candidates(ratios[0], (-1, 1)) if w.is_negative and within(w, stated[0])]
+    require(found, f"w({ratios[0]}) is not < 0 as stated")
+
+
+def _undefined_at(place: Place, ratios: list[Rational], stated: Any) -> None:
+    """f or w has a pole at the ratio, or the root or logarithm of a number there that has none."""
+    (ratio,) = ratios
+    for quantity in ("value", "weight") if place.kind == "value" else ("weight",):
+        for side in (-1, 1):
+            formula = place.beside(ratio, side, quantity)
+            if _outside(formula, ratio) or _pole(formula, ratio) or _diverges(formula, ratio, side):
+                return
+    raise RecheckFailed(f"f and w are not shown to be undefined at r = {ratio}")
+
+
+def _outside(formula: Expr, ratio: Rational) -> bool:
+    """Some root, power or logarithm is taken of a negative number."""
+    for node in sympy.preorder_traversal(formula):
+        inner = node.args[0] if isinstance(node, sympy.log) else None
+        if isinstance(node, sympy.Pow) and not node.exp.is_Integer and node.base is not sympy.E:
+            inner = node.base
+        try:
+            if inner is not None and r in inner.free_symbols and span_of(substitute(inner, {r: ratio}))({}).is_negative:
+                return True
+        except Undefined:
+            continue
+    return False
+
+
+def _pole(formula: Expr, ratio: Rational) -> bool:
+    """The denominator of the formula as one fraction is 0 there and its numerator is not."""
+    top, bottom = (substitute(part, {r: ratio}) for part in sympy.fraction(sympy.together(formula)))
+    try:
+        return same(bottom, sympy.Integer(0)) and _sign(top) != 0
+    except (Undefined, RecheckFailed):
+        return False
+
+
+def _diverges(formula: Expr, ratio: Rational, side: int) -> bool:
+    near = substitute(formula, {r: ratio + side * S})
+    for form in (near, near.replace(lambda e: e.is_Add, sympy.factor)):
+        try:
+            if limit(form, S, ABOVE, {}).is_infinite:
+                return True
+        except Undefined:
+            continue
+    return False
+
+
+def _broken_between(place: Place, ratios: list[Rational], stated: Any) -> None:
+    """f or w takes values on both sides of a gap that it never enters, or a denominator passes through 0."""
+    low, high = ratios
+    require(low < high, "the pair is not in order")
+    for quantity in ("value", "weight") if place.kind == "value" else ("weight",):
+        if _leaps(place, low, high, quantity) or _pole_between(place, low, high, quantity):
+            return
+    raise RecheckFailed(f"f and w are not shown to break between {low} and {high}")
+
+
+def _leaps(place: Place, low: Rational, high: Rational, quantity: Kind) -> bool:
+    """A continuous function takes every value between two of its own; one made of these pieces does not."""
+    if not place.declared.has(Piecewise):
+        return False
+    box = {r: Range(bound(low), bound(high), True, True).span}
+    try:
+        pieces = [span_of(convert(place.kind, one, quantity))(box) for one in _choices(place.declared)]
+        left, right = (place.at(low, 1, quantity), place.at(high, -1, quantity))
+    except Undefined:
+        return False
+    if right.high < left.low:
+        left, right = right, left
+    below = [one for one in pieces if not one.low > left.high]
+    above = [one for one in pieces if one.low > left.high]
+    return bool(above) and max(one.high for one in below) < min(one.low for one in above) <= right.low
+
+
+def _choices(expression: Expr) -> list[Expr]:
+    """Every formula that the expression may stand for."""
+    found = next((node for node in sympy.preorder_traversal(expression) if isinstance(node, Piecewise)), None)
+    if found is None:
+        return [expression]
+    return [choice for formula, _ in found.args for choice in _choices(substitute(expression, {found: formula}))]
+
+
+def _pole_between(place: Place, low: Rational, high: Rational, quantity: Kind) -> bool:
+    """One smooth formula on the whole interval whose denominator changes sign where its numerator has no zero."""
+    inside = {r: Range(bound(low), bound(high), True, True)}
+
+    def sign(switch: Expr) -> int:
+        for told, settles in ((1, lambda x: x.is_positive), (-1, lambda x: x.is_negative)):
+            if enclose_split(switch, inside, settles):
+                return told
+        raise RecheckFailed(f"the sign of {switch} between {low} and {high} is not certain")
+
+    try:
+        formula = convert(place.kind, piece(place.declared, sign), quantity)
+    except RecheckFailed:
+        return False
+    top, bottom = sympy.fraction(sympy.together(formula))
+    for factor in sympy.Mul.make_args(sympy.factor(bottom)):
+        base = factor.base if isinstance(factor, sympy.Pow) else factor
+        try:
+            ends = [_sign(substitute(base, {r: end})) for end in (low, high)]
+            if ends[0] == ends[1] or not enclose_split(base, inside, lambda _: True):
+                continue
+            if enclose_split(top, inside, lambda x: x.is_finite and (x.is_positive or x.is_negative)):
+                return enclose_split(bottom, inside, lambda _: True)
+        except (Undefined, RecheckFailed):
+            continue
+    return False
+
+
+def _tail(place: Place, start: Rational, stated: Any, evidence: Mapping[str, Any], *, grows: bool) -> None:
+    """|phi| >= c > 0 on [R, oo), with one sign; and |phi| -> oo if it is to be unbounded."""
+    tail = evidence["tail"]
+    section = read_section(place.branch, tail)
+    for p, one in section.cell:
+        value = Fraction(int(place.point[p].p), int(place.point[p].q))
+        inside = (value > one.low or (value == one.low and one.low_in)) and (
+            value < one.high or (value == one.high and one.high_in)
+        )
+        require(inside, f"{p} = {value} is outside the section's cell")
+    t = section.t
+    first = fraction(tail["start"])
+    require(section.upper is sympy.oo and first >= section.t_range.low, "the tail does not start in the last section")
+    at = Rational(first.numerator, first.denominator)
+    ratio = substitute(section.ratio, place.point)
+    behind = span_of(start - substitute(ratio, {t: at}))({})
+    require(behind.low >= 0, f"the tail starts after r = {start}")
+    branch_weight = place.branch.quantity(section, "weight")
+    weight = substitute(branch_weight, place.point)
+    phi = ratio * weight
+    rate = substitute(score_slope(section, branch_weight), place.point)
+    beyond = Range(first, float("inf"), True)
+    require(enclose_split(weight, {t: beyond}, lambda _: True), "w is not defined on the tail")
+    (low, high) = map(number, stated[0])
+    sign = 1 if low > 0 else -1
+    require((low > 0 and high == INFINITY) or (high < 0 and low == -INFINITY), "the bound of phi has no sign")
+    c = low if sign > 0 else -high
+
+    def image(expression: Expr) -> Span:
+        form, inverse = spelled(place.branch, section, expression, tail["form"])
+        here: dict[Symbol, Span] = {S: beyond.span.reciprocal()} if inverse else {t: beyond.span}
+        return span_of(form)(here)
+
+    if tail["rule"] == "enclosure":
+        found = image(phi)
+    else:
+        require(tail["rule"] == "slope", f"no rule {tail['rule']!r}")
+        require(image(rate).low >= 0, "phi is not shown to grow")
+        found = span_of(substitute(phi, {t: at}))({})
+    require((found if sign > 0 else -found).low >= c, f"|phi| >= {stated[0]} does not hold on the tail")
+    if grows:
+        grown = evidence["limit"]
+        if grown["rule"] == "limit":
+            holds = limit_of(place.branch, section, phi, grown["form"], {}).is_infinite
+        else:
+            holds = grown["rule"] == "slope" and limit_of(place.branch, section, rate, grown["form"], {}).tends(1)
+        require(holds, "phi does not grow without end")
