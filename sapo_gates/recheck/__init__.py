@@ -93,17 +93,19 @@ def _check(content: Mapping[str, Any], gate: Gate) -> None:
     named = {"name": gate.name, "text": content["gate"]["text"], "digest": gate.digest}
     require(content["gate"] == named, "the gate's name or digest is not its text's")
     profile = PROFILES.get(content["profile"])
-    require(profile is not None, f"no profile {content['profile']!r}")
+    require(profile is not None, "no profile {!r}", content["profile"])
     assert profile is not None
     entries = content["requirements"]
     found = [(entry["id"], entry["sign"]) for entry in entries]
     require(sorted(found) == sorted((i, s) for i in profile for s in SIGNS), "not every requirement stands there once")
     verdicts = {entry["verdict"] for entry in entries}
     overall = "refuted" if "refuted" in verdicts else "certified" if verdicts == {"proved"} else "undecided"
-    require(content["verdict"] == overall, f"the verdict is {overall}, not {content['verdict']}")
+    require(content["verdict"] == overall, "the verdict is {}, not {}", overall, content["verdict"])
+    known: dict[object, dict[object, Any]] = {}
     for sign in SIGNS:
+        shared = known.setdefault(gate.declared(sign), {})
         mine = {entry["id"]: entry for entry in entries if entry["sign"] == sign}
-        _check_branch(Branch(gate, sign), {id_: mine[id_] for id_ in profile})
+        _check_branch(Branch(gate, sign, shared), {id_: mine[id_] for id_ in profile})
 
 
 def _check_branch(branch: Branch, entries: Mapping[str, Mapping[str, Any]]) -> None:
@@ -121,7 +123,7 @@ def _check_branch(branch: Branch, entries: Mapping[str, Mapping[str, Any]]) -> N
 def _check_entry(branch: Branch, id_: str, entry: Mapping[str, Any], decay: Structure | None) -> Structure | None:
     """Check one entry; returns the sections of a proved monotone-decay."""
     parts = ", ".join(f"{name} in {p.domain}" for name, p in branch.parameters.items())
-    require(entry["scope"] == (f"for all {parts}" if parts else "the gate as it stands"), f"the scope is not {parts}")
+    require(entry["scope"] == (f"for all {parts}" if parts else "the gate as it stands"), "the scope is not {}", parts)
     witness, evidence = entry["witness"], entry["evidence"]
     require((witness is None) == (entry["verdict"] != "refuted"), "a witness stands where it should not, or is missing")
     match entry["verdict"]:

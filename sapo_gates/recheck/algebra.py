@@ -104,9 +104,9 @@ def sign_over(expression: Expr, ranges: Ranges) -> Literal[-1, 0, 1]:
     """
     if expression == 0:
         return 0
-    forms = dict.fromkeys((expression, sympy.expand(expression), sympy.factor(expression)))
     for splits in (0, 4):
-        for form in forms:
+        for spell in (lambda e: e, sympy.expand, sympy.factor):
+            form = spell(expression)
             try:
                 if enclose_split(form, ranges, lambda image: image.is_positive, splits):
                     return 1
@@ -126,7 +126,8 @@ def same(a: Expr, b: Expr) -> bool:
     """Whether a = b wherever both are defined, by one fraction whose numerator expands to 0."""
     if a == b:
         return True
-    for spelled in (a - b, (a - b).rewrite(sympy.exp), exponentials(a - b)):
+    for spell in (lambda e: e, lambda e: e.rewrite(sympy.exp), exponentials):
+        spelled = spell(a - b)
         numerator = sympy.fraction(sympy.together(spelled))[0]
         for tidy in (sympy.expand, lambda n: sympy.expand(sympy.powsimp(sympy.expand(n))), _algebraic):
             if tidy(numerator) == 0:

@@ -54,21 +54,20 @@ class Form:
         self.section, self.t = section, section.t
         self.derived = branch.quantity(section, "weight")
         self.weight = branch.read(entry["weight"], section.t)
-        require(section.eliminates not in self.weight.free_symbols, f"the weight depends on {section.eliminates}")
-        require(same(self.derived, self.weight), f"the weight is not {entry['weight']}")
+        self.slopes = [self.weight]
+        require(section.eliminates not in self.weight.free_symbols, "the weight depends on {}", section.eliminates)
+        require(same(self.derived, self.weight), "the weight is not {}", entry["weight"])
         if "inverse" in entry:
             s = S if section.outward > 0 else BEYOND
             self.inverse = branch.read(entry["inverse"], s)
-            require(same(substitute(self.slopes[1], {self.t: 1 / s}), self.inverse), f"w' is not {entry['inverse']}")
+            require(same(substitute(self.slope(1), {self.t: 1 / s}), self.inverse), "w' is not {}", entry["inverse"])
             self.by_inverse = s, span_of(self.inverse)
 
-    @cached_property
-    def slopes(self) -> list[Expr]:
+    def slope(self, k: int) -> Expr:
         """w, w', w'', ..."""
-        found = [self.weight]
-        for _ in range(4):
-            found.append(slope(found[-1], self.t))
-        return found
+        while len(self.slopes) <= k:
+            self.slopes.append(slope(self.slopes[-1], self.t))
+        return self.slopes[k]
 
     @cached_property
     def images(self) -> dict[str, Callable[[Mapping[Symbol, Span]], Span]]:
@@ -81,7 +80,7 @@ class Form:
             expression = {
                 "weight": lambda: self.weight,
                 "excess": lambda: self.weight - 1,
-                "derivative": lambda: self.slopes[1],
+                "derivative": lambda: self.slope(1),
                 "log-derivative": lambda: log_slope(self.weight, self.t),
                 "terms": lambda: slope_by_terms(self.weight, self.t),
             }[name]()
@@ -120,10 +119,10 @@ class Form:
                 continue
             at = Rational(end.numerator, end.denominator)
             try:
-                for lower in self.slopes[1:k]:
+                for lower in map(self.slope, range(1, k)):
                     require(same(value_at_end(lower, self.t, at, dict(self.section.cell)), sympy.Integer(0)), "")
                     enclose(lower, closed)  # continuous up to the end: w^(k) may then be integrated k - 1 times
-                highest = enclose(self.slopes[k], closed)
+                highest = enclose(self.slope(k), closed)
             except (Undefined, RecheckFailed):
                 continue
             # integrated from the lower end the sign stays; from the upper end it flips k - 1 times
@@ -174,7 +173,7 @@ def _defined(expression: Expr, spelled: Expr, leaf: Ranges) -> bool:
 
 def claim(branch: Branch, entry: Entry, name: str) -> Structure:
     """A claim over all sections: each leaf by its rule, the leaves exactly the sections, these all of (0, oo)."""
-    require(entry["claim"] == name, f"the claim is {entry['claim']!r}, not {name!r}")
+    require(entry["claim"] == name, "the claim is {!r}, not {!r}", entry["claim"], name)
     key = json.dumps(entry, sort_keys=True)
     if key not in branch.known:
         sections = []
@@ -194,25 +193,27 @@ def _leaves(branch: Branch, section: Section, entry: Entry, name: str) -> None:
         needed -= {str(section.eliminates)}
     wholes = {str(symbol): (symbol, one) for symbol, one in section.ranges.items()}
     keys = list(entry["leaves"][0]["box"]) if entry["leaves"] else []
-    require(needed <= set(keys) <= set(wholes), f"the leaves do not span {sorted(needed)}")
+    require(needed <= set(keys) <= set(wholes), "the leaves do not span {}", sorted(needed))
     boxes = []
     for leaf in entry["leaves"]:
         require(set(leaf["box"]) == set(keys), "a leaf spans other symbols than its neighbours")
         box: dict[Symbol, Range] = {}
         for key in keys:
             (low, high), (symbol, whole) = map(end_of_range, leaf["box"][key]), wholes[key]
-            require(whole.low <= low <= high <= whole.high, f"the leaf {key} in [{low}, {high}] leaves the section")
+            require(
+                whole.low <= low <= high <= whole.high, "the leaf {} in [{}, {}] leaves the section", key, low, high
+            )
             box[symbol] = Range(low, high, low > whole.low or whole.low_in, high < whole.high or whole.high_in)
         try:
             holds = _holds(form, subject, name, leaf["rule"], box)
         except (Undefined, KeyError):
             holds = False
         shown = ", ".join(f"{key} in [{', '.join(leaf['box'][key])}]" for key in keys)
-        require(holds, f"{name}: leaf {shown} is not shown by {leaf['rule']!r}")
+        require(holds, "{}: leaf {} is not shown by {!r}", name, shown, leaf["rule"])
         boxes.append([box[wholes[key][0]] for key in keys])
     whole = [wholes[key][1] for key in keys]
     ends = f"{section.lower} to {section.upper}"
-    require(partitions(boxes, whole, points=False), f"{name}: the leaves do not fit the section from {ends}")
+    require(partitions(boxes, whole, points=False), "{}: the leaves do not fit the section from {}", name, ends)
 
 
 def _holds(form: Form, subject: Expr, name: str, rule: str, box: dict[Symbol, Range]) -> bool:
@@ -239,13 +240,17 @@ def joins(branch: Branch, entries: list[Entry], pairs: list[tuple[Section, Secti
     for entry in entries:
         before = read_section(branch, entry)
         key = before, {"oo": sympy.oo}.get(entry["next"]) or branch.read(entry["next"]), entry["quantity"]
-        require(key in wanted, f"{entry['upper']} is no breakpoint, or stands twice")
+        require(key in wanted, "{} is no breakpoint, or stands twice", entry["upper"])
         after = wanted.pop(key)
         for text, section, at_upper in ((entry["left"], before, True), (entry["right"], after, False)):
             found = branch.one_sided(section, at_upper, entry["quantity"])
             require(
                 text is None or (isinstance(found, Expr) and same(found, branch.read(text))),
-                f"the limit of {entry['quantity']} at {before.upper} is {found}, not {text}",
+                "the limit of {} at {} is {}, not {}",
+                entry["quantity"],
+                before.upper,
+                found,
+                text,
             )
 
 
@@ -279,14 +284,14 @@ def difference(branch: Branch, before: Section, after: Section) -> Span:
     if isinstance(left, Expr) and isinstance(right, Expr):
         return span_of(sympy.factor(right - left))(cell)
     sides = [span_of(one)(cell) if isinstance(one, Expr) else one.span for one in (left, right)]
-    require(None not in sides, f"a limit at {before.upper} is infinite")
+    require(None not in sides, "a limit at {} is infinite", before.upper)
     return sides[1] + -sides[0]  # type: ignore[operator]
 
 
 def no_lone_values(branch: Branch, structure: Structure) -> None:
     """No breakpoint has a weight of its own, different from both sides."""
     for before, after, _ in breakpoints(structure, "weight"):
-        require(fills(branch, before, after, "weight"), f"at {before.upper} the text gives w a value of its own")
+        require(fills(branch, before, after, "weight"), "at {} the text gives w a value of its own", before.upper)
 
 
 # Ends ----------------------------------------------------------------------------------------------------------------
@@ -295,10 +300,10 @@ def no_lone_values(branch: Branch, structure: Structure) -> None:
 def spelled(branch: Branch, section: Section, expression: Expr, text: str) -> tuple[Expr, bool]:
     """A form in t, or (True) in s = 1/t, that is checked to be the expression."""
     form = branch.read(text, section.t, S)
-    require(not {S, section.t} <= form.free_symbols, f"{text} mixes s and {section.t}")
+    require(not {S, section.t} <= form.free_symbols, "{} mixes s and {}", text, section.t)
     inverse = S in form.free_symbols
     own = substitute(expression, {section.t: 1 / S}) if inverse else expression
-    require(same(own, form), f"{expression} is not {text}")
+    require(same(own, form), "{} is not {}", expression, text)
     return form, inverse
 
 
@@ -316,14 +321,14 @@ def at_zero(branch: Branch, section: Section, entry: Entry, expression: Expr, *,
         require(section.chart == "scaled", "r = 0 is not inside this chart")
         return
     by_slope = entry["rule"] == "slope"
-    require(integrably if by_slope else entry["rule"] == "limit", f"no rule {entry['rule']!r} here")
+    require(integrably if by_slope else entry["rule"] == "limit", "no rule {!r} here", entry["rule"])
     own = score_slope(section, branch.quantity(section, "weight")) if by_slope else expression
     form = branch.read(entry["form"], section.t)
-    require(same(own, form), f"{own} is not {entry['form']}")
+    require(same(own, form), "{} is not {}", own, entry["form"])
     low = section.t_range.low
     require(low == 0 or section.chart == "log-scaled", "the section does not start at r = 0")
     found = limit(form, section.t, ABOVE if low == 0 else DOWN, spans(dict(section.cell)))
-    require(found.tends(1) if by_slope else not found.is_infinite, f"{own} has no such limit as r -> 0")
+    require(found.tends(1) if by_slope else not found.is_infinite, "{} has no such limit as r -> 0", own)
 
 
 def score_slope(section: Section, term: Expr) -> Expr:
@@ -339,13 +344,13 @@ def at_infinity(branch: Branch, section: Section, entry: Entry, expression: Expr
         require(expression is not None, "a limit is no evidence here")
         assert expression is not None
         found = limit_of(branch, section, expression, entry["form"])
-        require(not found.is_infinite, f"{expression} is unbounded as r -> oo")
+        require(not found.is_infinite, "{} is unbounded as r -> oo", expression)
         return
-    require(entry["rule"] == "terms", f"no rule {entry['rule']!r}")
+    require(entry["rule"] == "terms", "no rule {!r}", entry["rule"])
     weight, t = branch.quantity(section, "weight"), section.t
     terms = [branch.read(one["term"], t) for one in entry["terms"]]
     form = branch.read(entry["weight"], t)
-    require(same(form, weight) and same(Add(*terms), weight), f"the terms do not add up to {weight}")
+    require(same(form, weight) and same(Add(*terms), weight), "the terms do not add up to {}", weight)
     for term, one in zip(terms, entry["terms"], strict=True):
         match one["rule"]:
             case "zero":
@@ -356,7 +361,7 @@ def at_infinity(branch: Branch, section: Section, entry: Entry, expression: Expr
                 holds = limit_of(branch, section, score_slope(section, term), one["form"]).tends(-1)
             case _:
                 holds = False
-        require(holds, f"phi of the term {term} is not shown to vanish by {one['rule']!r}")
+        require(holds, "phi of the term {} is not shown to vanish by {!r}", term, one["rule"])
 
 
 # One check for each requirement --------------------------------------------------------------------------------------
@@ -371,8 +376,8 @@ def continuously_differentiable(branch: Branch, evidence: Entry) -> None:
     pairs = breakpoints(structures[0], *quantities)
     joins(branch, evidence["joins"], pairs)
     for before, after, quantity in pairs:
-        require(is_smooth(branch, before, after, quantity), f"{quantity} jumps at {before.upper}")
-        require(fills(branch, before, after, quantity), f"the {quantity} at {before.upper} is not its limit")
+        require(is_smooth(branch, before, after, quantity), "{} jumps at {}", quantity, before.upper)
+        require(fills(branch, before, after, quantity), "the {} at {} is not its limit", quantity, before.upper)
 
 
 def _weight_is_one(branch: Branch, structure: Structure, entries: list[Entry]) -> None:
@@ -390,7 +395,7 @@ def unit_peak(branch: Branch, evidence: Entry, decay: Structure | None) -> None:
         require(decay is not None, "monotone-decay is not proved")
         structure = decay
     else:
-        require(evidence["by"] == "bound", f"no such proof: {evidence['by']!r}")
+        require(evidence["by"] == "bound", "no such proof: {!r}", evidence["by"])
         structure = claim(branch, evidence, "at most one")
     assert structure is not None
     _weight_is_one(branch, structure, evidence["joins"])
@@ -408,7 +413,7 @@ def monotone_decay(branch: Branch, evidence: Entry) -> Structure:
             _peaks_at_one(branch, before, after)
             continue
         rise = difference(branch, before, after)
-        require(rise.high <= 0 if after.outward > 0 else rise.low >= 0, f"w jumps up at {before.upper}")
+        require(rise.high <= 0 if after.outward > 0 else rise.low >= 0, "w jumps up at {}", before.upper)
     no_lone_values(branch, structure)
     return structure
 
@@ -432,7 +437,7 @@ def _bounded_inside(branch: Branch, evidence: Entry, quantity: Kind) -> Structur
     joins(branch, evidence["joins"], pairs)
     for before, after, _ in pairs:
         for side in (branch.one_sided(before, True, quantity), branch.one_sided(after, False, quantity)):
-            require(isinstance(side, Expr) or not side.is_infinite, f"the {quantity} is unbounded at {before.upper}")
+            require(isinstance(side, Expr) or not side.is_infinite, "the {} is unbounded at {}", quantity, before.upper)
     return structure
 
 
@@ -492,7 +497,7 @@ def first_order_agreement(branch: Branch, evidence: Entry) -> None:
     require(all(q in quantities for _, _, q in pairs), "a quantity that is not needed")
     joins(branch, evidence["joins"], pairs)
     for before, after, quantity in pairs:
-        require(is_smooth(branch, before, after, quantity), f"{quantity} jumps at r = 1")
-        require(fills(branch, before, after, quantity), f"the {quantity} at r = 1 is not its limit")
+        require(is_smooth(branch, before, after, quantity), "{} jumps at r = 1", quantity)
+        require(fills(branch, before, after, quantity), "the {} at r = 1 is not its limit", quantity)
         if quantity == "weight":
             require(same(branch.one_sided(before, True, "weight"), sympy.Integer(1)), "w(1) = 1 does not hold")

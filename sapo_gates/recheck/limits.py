@@ -18,7 +18,7 @@ from sapo_gates.recheck.spans import FUNCTIONS, ONE, ZERO, Span, Undefined, rati
 
 @dataclass(frozen=True)
 class Limit:
-    """span None: infinity of that sign; else a number in the span, and sign the side from which a limit 0 is reached."""
+    """span None: infinity of that sign; else a number in the span, and sign the side a limit 0 is reached from."""
 
     span: Span | None
     sign: int = 0

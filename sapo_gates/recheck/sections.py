@@ -4,6 +4,7 @@ Charts: `ratio` x = r; `scaled` x = tau (r - 1); `log-scaled` x = tau log r, for
 part of a chart between two ends, with a coordinate t in which it has a constant range.
 """
 
+import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -29,15 +30,15 @@ BEYOND = Symbol("s", negative=True)
 NUMBER = re.compile(r"-?\d{1,4000}(/\d{1,4000})?")
 
 
-def require(holds: object, says: str) -> None:
-    """RecheckFailed unless it holds."""
+def require(holds: object, says: str, *about: object) -> None:
+    """RecheckFailed unless it holds; formulas are printed only then, which takes its time."""
     if not holds:
-        raise RecheckFailed(says)
+        raise RecheckFailed(says.format(*about) if about else says)
 
 
 def fraction(text: object) -> Fraction:
     """An exact rational as certificates spell it."""
-    require(isinstance(text, str) and NUMBER.fullmatch(text), f"{text!r} is not a rational number")
+    require(isinstance(text, str) and NUMBER.fullmatch(text), "{!r} is not a rational number", text)
     return Fraction(str(text))
 
 
@@ -78,7 +79,10 @@ class Section:
 
 @dataclass
 class Branch:
-    """One sign of A: the declared formula, its parameters, and what was derived from it so far."""
+    """One sign of A: the declared formula, its parameters, and what was derived from it so far.
+
+    known may be shared between both signs where they share the formula.
+    """
 
     gate: Gate
     sign: Sign
@@ -108,10 +112,13 @@ class Branch:
 
     def read(self, text: object, *others: Symbol) -> Expr:
         """A formula of the certificate, in the parameters and the other symbols."""
-        require(isinstance(text, str), f"{text!r} is not a formula")
+        require(isinstance(text, str), "{!r} is not a formula", text)
+        if (text, others) in self.known:
+            return self.known[text, others]
         names = {**self.parameters, **{str(o): o for o in others}, "E": sympy.E}
         found = parse_expression(str(text), names)
-        require(found.free_symbols <= {*self.parameters.values(), *others}, f"{text} holds a symbol it cannot")
+        require(found.free_symbols <= {*self.parameters.values(), *others}, "{} holds a symbol it cannot", text)
+        self.known[text, others] = found
         return found
 
     def quantity(self, section: Section, quantity: Kind) -> Expr:
@@ -166,23 +173,33 @@ class Branch:
 
 def read_section(branch: Branch, entry: Mapping[str, Any]) -> Section:
     """The section that an entry of the certificate names; every field is checked against the others."""
+    fields = ("chart", "eliminates", "domains", "lower", "upper", "side", "t", "position")
+    key = json.dumps([entry[field] for field in fields], sort_keys=True)
+    if key not in branch.known:
+        branch.known[key] = _read_section(branch, entry)
+    return branch.known[key]
+
+
+def _read_section(branch: Branch, entry: Mapping[str, Any]) -> Section:
     chart, eliminates = entry["chart"], entry["eliminates"]
-    require(chart in ("ratio", "scaled", "log-scaled"), f"no chart {chart!r}")
-    require((eliminates is None) == (chart == "ratio"), f"the chart {chart} eliminates {eliminates}")
+    require(chart in ("ratio", "scaled", "log-scaled"), "no chart {!r}", chart)
+    require((eliminates is None) == (chart == "ratio"), "the chart {} eliminates {}", chart, eliminates)
     require(set(entry["domains"]) == set(branch.parameters), "a section's parameters are not the gate's")
     cell = tuple((p, Range.of(Domain.parse(entry["domains"][name]))) for name, p in branch.parameters.items())
     tau = None
     if eliminates is not None:
-        require(eliminates in branch.parameters, f"no parameter {eliminates}")
+        require(eliminates in branch.parameters, "no parameter {}", eliminates)
         tau = branch.parameters[eliminates]
         least = dict(cell)[tau]
-        require(least.low >= 0 and not (least.low == 0 and least.low_in), f"{tau} > 0 does not hold")
+        require(least.low >= 0 and not (least.low == 0 and least.low_in), "{} > 0 does not hold", tau)
     section = make_section(branch, chart, tau, cell, entry["lower"], entry["upper"], entry["t"])
     position = branch.read(entry["position"], r, section.t, U)
     x = r if chart == "ratio" else U
     stated = _ratio(chart, tau, position)
-    require(same(stated, section.ratio), f"the position {entry['position']} does not map {section.t} onto {x}")
-    require(entry["side"] == ("right" if section.outward > 0 else "left"), f"the section is not on the {entry['side']}")
+    require(same(stated, section.ratio), "the position {} does not map {} onto {}", entry["position"], section.t, x)
+    require(
+        entry["side"] == ("right" if section.outward > 0 else "left"), "the section is not on the {}", entry["side"]
+    )
     return section
 
 
@@ -193,23 +210,23 @@ def make_section(
     lower, upper = (
         {"-oo": -sympy.oo, "oo": sympy.oo}.get(text) or branch.read(text) for text in (lower_text, upper_text)
     )
-    require(tau not in lower.free_symbols | upper.free_symbols, f"an end of the section depends on {tau}")
+    require(tau not in lower.free_symbols | upper.free_symbols, "an end of the section depends on {}", tau)
     ranges = dict(cell)
     first, x = (Rational(0), r) if chart == "ratio" else (-sympy.oo, U)
     one = Rational(1) if chart == "ratio" else Rational(0)
     if upper is not sympy.oo and lower is not -sympy.oo:
-        require(sign_over(upper - lower, ranges) > 0, f"{lower} < {upper} does not hold")
+        require(sign_over(upper - lower, ranges) > 0, "{} < {} does not hold", lower, upper)
     require(upper is not -sympy.oo and lower is not sympy.oo, "a section ends where it begins")
     if first == 0:
-        require(lower is not -sympy.oo and sign_over(lower, ranges) >= 0, f"{lower} >= 0 does not hold")
+        require(lower is not -sympy.oo and sign_over(lower, ranges) >= 0, "{} >= 0 does not hold", lower)
     right = lower is not -sympy.oo and sign_over(lower - one, ranges) >= 0
     require(right or (upper is not sympy.oo and sign_over(upper - one, ranges) <= 0), "r = 1 is inside a section")
     numbers = all(end.is_infinite or isinstance(end, Rational) for end in (lower, upper))
     if t_name == str(x):
-        require(numbers, f"the ends of {x} are not numbers")
+        require(numbers, "the ends of {} are not numbers", x)
         t, position, t_range = x, x, Range(bound(lower), bound(upper))
     else:
-        require(t_name == "t", f"no coordinate {t_name!r}")
+        require(t_name == "t", "no coordinate {!r}", t_name)
         t = T
         if upper is sympy.oo:
             require(lower is not -sympy.oo, "r = 1 is inside a section")
@@ -239,7 +256,7 @@ def structure_of(branch: Branch, sections: Iterable[Section]) -> Structure:
         first = Rational(0) if chain[0].chart == "ratio" else -sympy.oo
         require(chain[0].lower == first and chain[-1].upper is sympy.oo, "the sections do not reach both ends")
         for before, after in pairwise(chain):
-            require(before.upper == after.lower, f"there is a gap between {before.upper} and {after.lower}")
+            require(before.upper == after.lower, "there is a gap between {} and {}", before.upper, after.lower)
         require(any(section.lower == section.on_policy for section in chain), "r = 1 is not an end of a section")
     covers_cells(branch, found)
     return found

@@ -28,7 +28,7 @@ def number(text: object) -> arb:
     """A stated end: a decimal, a fraction or an infinity."""
     if text in ("oo", "-oo"):
         return INFINITY if text == "oo" else -INFINITY
-    require(isinstance(text, str) and (DECIMAL.fullmatch(text) or NUMBER.fullmatch(text)), f"{text!r} is not a number")
+    require(isinstance(text, str) and (DECIMAL.fullmatch(text) or NUMBER.fullmatch(text)), "{!r} is not a number", text)
     return rational_span(fraction(text)).ball if "/" in str(text) else arb(str(text))
 
 
@@ -54,7 +54,7 @@ class Place:
         require(set(values) == set(branch.parameters), "the witness does not give every parameter a value")
         self.point = {p: exact(values[name]) for name, p in branch.parameters.items()}
         for p, value in self.point.items():
-            require(value in p.domain, f"{p} = {value} is outside {p.domain}")
+            require(value in p.domain, "{} = {} is outside {}", p, value, p.domain)
         self.declared = substitute(branch.declared, self.point)
 
     def beside(self, ratio: Rational, side: int, quantity: Kind) -> Expr:
@@ -91,7 +91,7 @@ class Place:
 
 def _sign(there: Expr) -> int:
     found = span_of(there)({})
-    require(found.is_positive or found.is_negative, f"the sign of {there} is not certain")
+    require(found.is_positive or found.is_negative, "the sign of {} is not certain", there)
     return 1 if found.is_positive else -1
 
 
@@ -104,7 +104,7 @@ def _sign_beside(switch: Expr, ratio: Rational, side: int) -> int:
             continue
         if found:
             return found
-    require(same(near, sympy.Integer(0)), f"the sign of {switch} beside r = {ratio} is not certain")
+    require(same(near, sympy.Integer(0)), "the sign of {} beside r = {} is not certain", switch, ratio)
     return 0
 
 
@@ -128,11 +128,11 @@ def refuted(branch: Branch, id_: str, witness: Witness, evidence: Mapping[str, A
             ("continuously-differentiable", "point"): _undefined_at,
         }
         count = 2 if kind == "pair" else 1
-        require(len(ratios) == count, f"a {kind} has {count} r")
+        require(len(ratios) == count, "a {} has {} r", kind, count)
         if kind == "tail" and id_ in ("vanishing-score", "bounded-value", "bounded-score"):
             _tail(place, ratios[0], stated, evidence, grows=id_ == "bounded-score")
             return
-        require((id_, kind) in checks, f"a {kind!r} is no witness against {id_}")
+        require((id_, kind) in checks, "a {!r} is no witness against {}", kind, id_)
         try:
             checks[id_, kind](place, ratios, stated)
         except Undefined as error:
@@ -148,7 +148,9 @@ def _grows(place: Place, ratios: list[Rational], stated: Any) -> None:
             (b.low > a.high if low >= 1 else a.low > b.high) and within(a, stated[0]) and within(b, stated[1])
             for a, b in pairs
         ),
-        f"w does not grow from {low} to {high} as stated",
+        "w does not grow from {} to {} as stated",
+        low,
+        high,
     )
 
 
@@ -165,15 +167,15 @@ def _sides(place: Place, ratio: Rational, quantity: Kind, stated: Any) -> tuple[
 def _jumps_up(place: Place, ratios: list[Rational], stated: Any) -> None:
     (ratio,) = ratios
     found = _sides(place, ratio, "weight", stated)
-    require(found is not None and ratio != 1, f"w does not jump at {ratio} as stated")
+    require(found is not None and ratio != 1, "w does not jump at {} as stated", ratio)
     assert found is not None
     left, right = found
-    require(right.low > left.high if ratio > 1 else left.low > right.high, f"w does not jump up at {ratio}")
+    require(right.low > left.high if ratio > 1 else left.low > right.high, "w does not jump up at {}", ratio)
 
 
 def _jumps(place: Place, ratios: list[Rational], stated: Any) -> None:
     quantities: tuple[Kind, ...] = ("value", "weight") if place.kind == "value" else ("weight",)
-    require(any(_sides(place, ratios[0], q, stated) for q in quantities), f"nothing jumps at {ratios[0]} as stated")
+    require(any(_sides(place, ratios[0], q, stated) for q in quantities), "nothing jumps at {} as stated", ratios[0])
 
 
 def _jumps_at_one(place: Place, ratios: list[Rational], stated: Any) -> None:
@@ -189,7 +191,7 @@ def _not_peak(place: Place, ratios: list[Rational], stated: Any) -> None:
         _not_one(place, ratios, stated)
     else:
         found = [w for w in place.candidates(ratio, (-1, 1)) if w.low > 1 and within(w, stated[0])]
-        require(found, f"w({ratio}) is not > 1 as stated")
+        require(found, "w({}) is not > 1 as stated", ratio)
 
 
 def _not_one(place: Place, ratios: list[Rational], stated: Any) -> None:
@@ -203,7 +205,7 @@ def _not_one(place: Place, ratios: list[Rational], stated: Any) -> None:
 
 def _negative(place: Place, ratios: list[Rational], stated: Any) -> None:
     found = [w for w in place.candidates(ratios[0], (-1, 1)) if w.is_negative and within(w, stated[0])]
-    require(found, f"w({ratios[0]}) is not < 0 as stated")
+    require(found, "w({}) is not < 0 as stated", ratios[0])
 
 
 def _undefined_at(place: Place, ratios: list[Rational], stated: Any) -> None:
@@ -323,14 +325,14 @@ def _tail(place: Place, start: Rational, stated: Any, evidence: Mapping[str, Any
         inside = (value > one.low or (value == one.low and one.low_in)) and (
             value < one.high or (value == one.high and one.high_in)
         )
-        require(inside, f"{p} = {value} is outside the section's cell")
+        require(inside, "{} = {} is outside the section's cell", p, value)
     t = section.t
     first = fraction(tail["start"])
     require(section.upper is sympy.oo and first >= section.t_range.low, "the tail does not start in the last section")
     at = Rational(first.numerator, first.denominator)
     ratio = substitute(section.ratio, place.point)
     behind = span_of(start - substitute(ratio, {t: at}))({})
-    require(behind.low >= 0, f"the tail starts after r = {start}")
+    require(behind.low >= 0, "the tail starts after r = {}", start)
     branch_weight = place.branch.quantity(section, "weight")
     weight = substitute(branch_weight, place.point)
     phi = ratio * weight
@@ -350,10 +352,10 @@ def _tail(place: Place, start: Rational, stated: Any, evidence: Mapping[str, Any
     if tail["rule"] == "enclosure":
         found = image(phi)
     else:
-        require(tail["rule"] == "slope", f"no rule {tail['rule']!r}")
+        require(tail["rule"] == "slope", "no rule {!r}", tail["rule"])
         require(image(rate).low >= 0, "phi is not shown to grow")
         found = span_of(substitute(phi, {t: at}))({})
-    require((found if sign > 0 else -found).low >= c, f"|phi| >= {stated[0]} does not hold on the tail")
+    require((found if sign > 0 else -found).low >= c, "|phi| >= {} does not hold on the tail", stated[0])
     if grows:
         grown = evidence["limit"]
         if grown["rule"] == "limit":
