@@ -8,7 +8,7 @@ import sympy
 from sympy import Expr, Piecewise, Rational
 
 from sapo_gates.derive import formula
-from sapo_gates.errors import CalibrationError
+from sapo_gates.errors import CalibrationError, GateTextError
 from sapo_gates.functions import r
 from sapo_gates.gate import Gate, Number, Parameter, exact
 from sapo_gates.prove.enclose import compiled
@@ -67,9 +67,9 @@ def _temperature(gate: Gate) -> Parameter:
 def _positive(half_width: Number) -> Rational:
     try:
         h = exact(half_width)
-    except (TypeError, ValueError):
+    except GateTextError:
         h = None
-    if h is None or not h.is_finite or h <= 0:
+    if h is None or h <= 0:
         raise CalibrationError(f"half_width={half_width} must be a number > 0: it is a distance from r = 1; try 0.2.")
     return h
 
