@@ -1,5 +1,6 @@
 """A run from the command line: what it leaves, what it survives, what it refuses."""
 
+import hashlib
 import json
 import shutil
 import signal
@@ -14,7 +15,7 @@ import yaml
 from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from sapo_gates import certify
+from sapo_gates import certify, load_certificate
 from sapo_train import checkpoint as checkpoints
 from sapo_train.checkpoint import Place
 from sapo_train.cli import main
@@ -254,6 +255,23 @@ def test_a_certificate_of_something_else_is_refused(straight, tmp_path, capsys, 
     certify(gate, profile="trust-region").save(folder / "certificate.json")
     assert main(["resume", str(folder)]) == 2
     assert {"sigmoid": "certifies gate 'sigmoid'", "arctan": "was trained with"}[gate] in capsys.readouterr().err
+
+
+def test_a_forged_certificate_is_found_out_by_the_recheck(tmp_path, capsys):
+    content = certify("hard-clip").to_json()
+    for entry in content["requirements"]:
+        entry |= {"verdict": "proved", "witness": None}
+    content["verdict"] = "certified"
+    claims = {key: content[key] for key in content if key not in ("digest", "numerics")}
+    text = json.dumps(claims, sort_keys=True, separators=(",", ":"))
+    content["digest"] = "sha256:" + hashlib.sha256(text.encode()).hexdigest()
+    (tmp_path / "forged.json").write_text(json.dumps(content))
+    assert load_certificate(tmp_path / "forged.json").verdict == "certified"  # nothing shows on its face
+    flags = ["--objective.positive=null", "--objective.negative=null"]
+    assert run(tmp_path / "run", f"--objective.gate={tmp_path / 'forged.json'}", *flags) == 2
+    error = capsys.readouterr().err
+    assert "continuously-differentiable" in error
+    assert error.count("\n") == 1
 
 
 def test_a_run_takes_a_certificate_file_as_its_gate(straight, tmp_path):

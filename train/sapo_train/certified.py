@@ -61,10 +61,12 @@ def take_gate(config: ObjectiveConfig, allow_uncertified: bool, stored: Path) ->
     """
     from sapo_gates import FAMILIES
     from sapo_gates.errors import SapoGatesError
+    from sapo_gates.recheck import recheck
     from sapo_gates.torch import surrogate
 
     try:
         certificate = _certificate(config.gate, stored)
+        recheck(certificate.to_json())
         shipped = certificate.gate.digest in {family.digest for family in FAMILIES}
         role: Role = "certified"
         if certificate.verdict != "certified":
