@@ -1,11 +1,15 @@
 """From the one declared formula to the two others: value f, weight w = df/dr, score weight phi = r w."""
 
+import mpmath
 import sympy
 from sympy import Abs, Expr, Max, Min, Piecewise, log, sign, tanh
 
 from sapo_gates.functions import r, sigmoid, z
 from sapo_gates.gate import Gate, Kind
+from sapo_gates.timelimit import OutOfTime, within
 from sapo_gates.verdict import Sign
+
+INTEGRATION_SECONDS = 3.0
 
 
 def formula(gate: Gate, side: Sign, quantity: Kind) -> Expr | None:
@@ -61,11 +65,34 @@ def derivative(expression: Expr, by: sympy.Symbol) -> Expr:
 
 
 def _antiderivative(weight: Expr) -> Expr | None:
-    """The f with f' = w and f(1) = 1, or None where sympy has no closed form."""
+    """The f with f' = w and f(1) = 1, or None where sympy finds no closed form that passes a check by quadrature."""
     try:
-        primitive = sympy.integrate(weight, r)
-    except (NotImplementedError, ValueError, TypeError):
+        primitive = within(INTEGRATION_SECONDS, lambda: sympy.integrate(weight, r))
+        at_one = primitive.subs(r, 1)
+        value = 1 + primitive - at_one
+        fits = within(INTEGRATION_SECONDS, lambda: _integrates(value, weight))
+    except (OutOfTime, NotImplementedError, ValueError, TypeError, ArithmeticError, AttributeError):
         return None
-    if primitive.has(sympy.Integral) or primitive.subs(r, 1).has(sympy.nan, sympy.zoo):
-        return None
-    return 1 + primitive - primitive.subs(r, 1)
+    return value if fits and not value.has(sympy.Integral, sympy.nan, sympy.zoo, sympy.I) else None
+
+
+def _integrates(value: Expr, weight: Expr) -> bool:
+    """Whether f(r) - 1 is the integral of w from 1 to r at some r, at the trained parameters.
+
+    sympy's antiderivatives of pieces may jump between them, which no derivative shows.
+    """
+    numbers = {p: getattr(p, "positive", sympy.Integer(1)) for p in weight.free_symbols - {r}}
+    f = sympy.lambdify(r, value.xreplace(numbers), "mpmath")
+    w = sympy.lambdify(r, weight.xreplace(numbers), "mpmath")
+    corners = [0.01, 0.3, 0.8, 0.95, 1, 1.04, 1.15, 1.5, 4]
+    total = mpmath.mpf(1)
+    for low, high in zip(corners[4:], corners[5:], strict=False):
+        total += mpmath.quad(w, mpmath.linspace(low, high, 9))
+        if abs(f(high) - total) > 1e-6:
+            return False
+    total = mpmath.mpf(1)
+    for high, low in zip(corners[4::-1], corners[3::-1], strict=False):
+        total -= mpmath.quad(w, mpmath.linspace(low, high, 9))
+        if abs(f(low) - total) > 1e-6:
+            return False
+    return True

@@ -3,8 +3,6 @@
 An interval forgets that two occurrences of a variable are the same; so the form decides what can be proved.
 """
 
-import signal
-import threading
 from collections.abc import Callable, Iterator
 
 import sympy
@@ -12,41 +10,17 @@ from sympy import Add, Expr, Mul, Pow, Symbol
 
 from sapo_gates.derive import derivative
 from sapo_gates.functions import sigmoid
+from sapo_gates.timelimit import OutOfTime, within
 
 SECONDS = 1.0  # for one call of a SymPy routine whose cost nobody can foresee
 Rewriting = Callable[[Expr], Expr]
 
 
-class OutOfTime(Exception):
-    """A rewriting took too long."""
-
-
 def tamed(rewriting: Rewriting, expression: Expr) -> Expr:
-    """The rewritten expression, or the expression itself where SymPy takes too long or knows no way.
-
-    The limit works in the main thread, the only one that signals reach; elsewhere long expressions are left alone.
-    """
-    if threading.current_thread() is not threading.main_thread():
-        return _rewritten(rewriting, expression) if sympy.count_ops(expression) < MAX_SIMPLIFIED else expression
-
-    def ring(signal_number: int, frame: object) -> None:
-        raise OutOfTime
-
-    before = signal.signal(signal.SIGALRM, ring)
-    outer = signal.setitimer(signal.ITIMER_REAL, SECONDS)
+    """The rewritten expression, or the expression itself where SymPy takes too long or knows no way."""
     try:
-        return _rewritten(rewriting, expression)
-    except OutOfTime:
-        return expression
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, *outer)
-        signal.signal(signal.SIGALRM, before)
-
-
-def _rewritten(rewriting: Rewriting, expression: Expr) -> Expr:
-    try:
-        return rewriting(expression)
-    except (sympy.PolynomialError, NotImplementedError):
+        return within(SECONDS, lambda: rewriting(expression))
+    except (OutOfTime, sympy.PolynomialError, NotImplementedError):
         return expression
 
 
