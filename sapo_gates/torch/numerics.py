@@ -8,6 +8,7 @@ ulp, and rounded once (through float32, on CPU): 0.5 ulp and a little, tolerance
 outermost transcendental function, good to 1 ulp, whose error the operations around it can double: tolerance 4.
 """
 
+import sys
 from collections.abc import Iterable
 from typing import Any, Literal
 
@@ -71,8 +72,8 @@ def _entry(
         "quantity": quantity,
         "sign": sign,
         "examples": examples,
-        "worst_ulp": ulp,
-        "worst_input": worst,
+        "worst_ulp": min(ulp, sys.float_info.max),  # JSON has no infinity
+        "worst_input": repr(worst),
         "bound_ulp": bound,
         "holds": ulp <= bound,
     }
