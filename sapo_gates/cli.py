@@ -255,7 +255,7 @@ def _table(certificate: Certificate) -> str:
             mark = "✓" if entry["holds"] else "✗"
             lines.append(
                 f"  {mark} {entry['quantity']:<6} {entry['dtype']:<9} {CONDITION[entry['sign']]:<7} "
-                f"worst {entry['worst_ulp']:.2f} ulp at z = {entry['worst_input']:.6g} in {entry['examples']} samples"
+                f"worst {entry['worst_ulp']:.2f} ulp at z = {entry['worst_input']} in {entry['examples']} samples"
             )
         lines.append("")
     return "\n".join(lines).rstrip()
