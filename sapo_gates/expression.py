@@ -16,22 +16,30 @@ from sapo_gates.errors import GateTextError, did_you_mean
 from sapo_gates.functions import CONSTANTS, ELEMENTARY, r, z
 
 MAX_LENGTH = 10_000  # characters; the longest published gate has 90
+MAX_TOKENS = 2_000  # sympy sorts a sum anew with every term
+MAX_COMMAS = 40
+MAX_CORNERS = 20  # Abs, sign, Max, Min and Piecewise together: sympy asks for the sign of everything inside
+MAX_COMPARED = 8  # arguments of one Max or Min, which sympy compares in pairs
 MAX_DEPTH = 60  # nested brackets and signs
 MAX_EXPONENT = 1_000  # of a power whose base holds r or a parameter
-MAX_BITS = 20_000  # of an exact number
+MAX_DIGITS = 1_000  # of an exact number, so that what was read can be written and read again
+MAX_BITS = 20_000  # of a number on the way there
 GAMMA_LIKE = ("gamma", "loggamma", "lowergamma", "uppergamma")
+CORNERS = ("Abs", "sign", "Max", "Min", "Piecewise")
 
 _TOKEN = re.compile(
-    r"\s*(?:(?P<number>(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)|(?P<name>[A-Za-z_]\w*)|(?P<op>\*\*|<=|>=|[-+*/^(),<>])|(?P<bad>\S))"
+    r"\s*(?:(?P<number>(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)|(?P<name>[A-Za-z_]\w*)|(?P<op>\*\*|<=|>=|[-+*/^(),<>&|])|(?P<bad>\S))",
+    re.ASCII,
 )
-_BINARY = {"<": 1, ">": 1, "<=": 1, ">=": 1, "+": 2, "-": 2, "*": 3, "/": 3, "**": 5, "^": 5}
-_SIGN_POWER = 4  # a sign binds tighter than * and looser than **: -a**2 is -(a**2)
+_BINARY = {"<": 1, ">": 1, "<=": 1, ">=": 1, "|": 2, "&": 3, "+": 4, "-": 4, "*": 5, "/": 5, "**": 7, "^": 7}
+_SIGN_POWER = 6  # a sign binds tighter than * and looser than **: -a**2 is -(a**2)
 _RELATIONS: dict[str, Callable[[Expr, Expr], Any]] = {
     "<": sympy.StrictLessThan,
     ">": sympy.StrictGreaterThan,
     "<=": sympy.LessThan,
     ">=": sympy.GreaterThan,
 }
+_CONNECTIVES = {"&": sympy.And, "|": sympy.Or}  # sympy joins neighbouring pieces of one value by them, so they are read
 
 
 def parse_expression(text: str, parameters: Mapping[str, Expr]) -> Expr:
@@ -48,9 +56,27 @@ def parse_expression(text: str, parameters: Mapping[str, Expr]) -> Expr:
         result = _Parser(text, {"r": r, "z": z, **CONSTANTS, **parameters}).whole()
     except (ArithmeticError, TypeError, ValueError, RecursionError, AttributeError) as error:
         raise GateTextError(f"{_shown(text)} is no formula of a gate: {_first_line(error)}") from error
-    if not isinstance(result, Expr) or result.has(sympy.nan, sympy.zoo, sympy.oo, -sympy.oo, sympy.I):
-        raise GateTextError(f"{_shown(text)} = {_shown(str(result))} is not a finite real expression; a gate is one.")
+    _check_readable(text, result)
     return result
+
+
+def _check_readable(text: str, result: Any) -> None:
+    """Refuse what is no finite real expression, and what sympy writes in words that this parser does not know."""
+    if not isinstance(result, Expr) or result.has(
+        sympy.nan, sympy.zoo, sympy.oo, -sympy.oo, sympy.I, sympy.AccumBounds
+    ):
+        raise GateTextError(f"{_shown(text)} = {_shown(str(result))} is not a finite real expression; a gate is one.")
+    for function in result.atoms(sympy.Function):
+        if function.func not in ELEMENTARY.values():
+            raise GateTextError(
+                f"{_shown(text)} becomes {_shown(str(function))}, and {function.func.__name__} is unknown; "
+                f"known are {', '.join(ELEMENTARY)}."
+            )
+    for power in result.atoms(sympy.Pow):
+        _check_power(power.base, power.exp)
+    for number in result.atoms(Rational):
+        if max(abs(int(number.p)), int(number.q)) >= 10**MAX_DIGITS:
+            raise GateTextError(f"{_shown(text)} holds a number of over {MAX_DIGITS} digits; rescale the formula.")
 
 
 def _shown(text: str) -> str:
@@ -73,6 +99,13 @@ class _Parser:
             if kind == "bad":
                 raise GateTextError(f"{match['bad']!r} in {_shown(text)} is not part of a formula; remove it.")
             self.tokens.append((kind, match[kind]))
+        for what, found, most in (
+            ("words and operators", len(self.tokens), MAX_TOKENS),
+            ("commas", self.tokens.count(("op", ",")), MAX_COMMAS),
+            (f"of {', '.join(CORNERS)}", sum(token in CORNERS for _, token in self.tokens), MAX_CORNERS),
+        ):
+            if found > most:
+                raise GateTextError(f"{_shown(text)} has {found} {what}: at most {most} are read; write it shorter.")
 
     def whole(self) -> Any:
         if not self.tokens:
@@ -108,7 +141,7 @@ class _Parser:
             operator = self.peek()
             self.at += 1
             # powers associate to the right; a chain of comparisons has no meaning here
-            right = self.operand(binding if binding == 5 else binding + 1)
+            right = self.operand(binding if operator in ("**", "^") else binding + 1)
             left = self.apply(operator, left, right)
         self.depth -= 1
         return left
@@ -172,7 +205,16 @@ class _Parser:
             )
         return operand
 
+    def condition(self, operand: Any) -> Any:
+        if isinstance(operand, Expr | tuple):
+            raise GateTextError(
+                f"{_shown(self.text)}: {_shown(str(operand))} is not a condition; write for example r < 1."
+            )
+        return operand
+
     def apply(self, operator: str, left: Any, right: Any) -> Any:
+        if operator in _CONNECTIVES:
+            return _CONNECTIVES[operator](self.condition(left), self.condition(right))
         left, right = self.number_like(left), self.number_like(right)
         match operator:
             case "+":
@@ -191,8 +233,10 @@ class _Parser:
 
 def _literal(token: str) -> Expr:
     mantissa, _, exponent = token.lower().partition("e")
-    if len(mantissa) > 400 or abs(int(exponent or 0)) > 400:
-        raise GateTextError(f"the number {_shown(token)} is longer than 400 digits; write a smaller one.")
+    if len(mantissa) > MAX_DIGITS or len(exponent) > 4 or abs(int(exponent or 0)) > 400:
+        raise GateTextError(
+            f"the number {_shown(token)} is too long: at most {MAX_DIGITS} digits and 10^400 are read; rescale."
+        )
     return Rational(Fraction(token).numerator, Fraction(token).denominator)
 
 
@@ -236,14 +280,29 @@ def _check_call(name: str, arguments: list[Expr]) -> None:
                 raise GateTextError(
                     f"{name}({argument}) is too large: numbers up to 100 are read there; rescale the formula."
                 )
+    if name in ("Max", "Min"):
+        compared = sum(len(a.args) if a.func is ELEMENTARY[name] else 1 for a in arguments)
+        if compared > MAX_COMPARED:
+            raise GateTextError(f"{name} of {compared} arguments: at most {MAX_COMPARED} are read; use fewer.")
     if name == "exp":
         for term in sympy.Add.make_args(arguments[0]):
             if term.has(sympy.log):
                 _check_power(sympy.Symbol("base"), term.as_coeff_Mul()[0])
 
 
-_NUMBER = r"[+-]?(?:\d+(?:\.\d*)?(?:[eE][+-]?\d{1,3})?(?:/\d+)?)"
-_DOMAIN = re.compile(rf"\s*([\[(])\s*({_NUMBER}|-oo)\s*,\s*({_NUMBER}|\+?oo)\s*([\])])\s*")
+_NUMBER = r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d{1,2})?(?:/0*[1-9]\d*)?"
+_DOMAIN = re.compile(rf"\s*([\[(])\s*({_NUMBER}|-oo)\s*,\s*({_NUMBER}|\+?oo)\s*([\])])\s*", re.ASCII)
+
+
+def parse_number(text: str) -> Rational:
+    """The rational that a text spells exactly: `10`, `0.1`, `1e-9`, `1/3`.
+
+    Raises:
+        GateTextError: the text is no number, or a very long one.
+    """
+    if len(text) > 400 or re.fullmatch(_NUMBER, text, re.ASCII) is None:
+        raise GateTextError(f"{_shown(text)} is no number of at most 400 digits; write for example 10, 0.1 or 1/3.")
+    return Rational(text)
 
 
 def parse_domain(text: str) -> tuple[Expr, Expr, bool, bool]:
@@ -252,12 +311,12 @@ def parse_domain(text: str) -> tuple[Expr, Expr, bool, bool]:
     Raises:
         GateTextError: the text is no interval, or an empty one.
     """
-    match = _DOMAIN.fullmatch(text) if len(text) < 400 else None
+    match = _DOMAIN.fullmatch(text) if len(text) < 1_000 else None
     if match is None:
         raise GateTextError(f"domain {_shown(text)} is no interval; write for example '(0, oo)' or '[1/20, 20]'.")
     opening, lower_text, upper_text, closing = match.groups()
-    lower = -sympy.oo if lower_text == "-oo" else Rational(lower_text)
-    upper = sympy.oo if upper_text.endswith("oo") else Rational(upper_text)
+    lower = -sympy.oo if lower_text == "-oo" else parse_number(lower_text)
+    upper = sympy.oo if upper_text.endswith("oo") else parse_number(upper_text)
     lower_open, upper_open = opening == "(", closing == ")"
     if (lower.is_infinite and not lower_open) or (upper.is_infinite and not upper_open):
         raise GateTextError(

@@ -77,5 +77,5 @@ ELEMENTARY: dict[str, Any] = {
 }
 """Every function a gate file may name."""
 
-CONSTANTS: dict[str, Expr] = {"pi": sympy.pi}
+CONSTANTS: dict[str, Expr] = {"pi": sympy.pi, "E": sympy.E}
 """Every constant a gate file may name, besides numbers."""

@@ -19,13 +19,15 @@ import sympy
 from sympy import Expr, Rational, Symbol
 
 from sapo_gates.errors import GateTextError, ParameterValueError, UnknownParameter, did_you_mean
-from sapo_gates.expression import parse_domain
-from sapo_gates.functions import r, z
+from sapo_gates.expression import parse_domain, parse_number
+from sapo_gates.functions import CONSTANTS, ELEMENTARY, r, substitute, z
 from sapo_gates.verdict import SIGNS, Sign
 
 
 def _quoted(text: object) -> str:
-    return json.dumps(sympy.sstr(text) if isinstance(text, Expr) else str(text))  # a JSON string is a TOML string
+    """As a TOML string; JSON's is one, but for the delete character, which TOML wants spelled."""
+    plain = sympy.sstr(text) if isinstance(text, Expr) else str(text)
+    return json.dumps(plain, ensure_ascii=False).replace("\x7f", "\\u007f")
 
 
 Kind = Literal["value", "weight", "score"]
@@ -33,8 +35,12 @@ Number = int | float | str | Fraction | sympy.Rational
 
 
 def exact(number: Number) -> Rational:
-    """The rational a number was written as: 0.1 is one tenth, not the double next to it."""
-    return Rational(str(number))
+    """The rational a number was written as: 0.1 is one tenth, not the double next to it.
+
+    Raises:
+        GateTextError: it is not a finite number.
+    """
+    return parse_number(str(number))
 
 
 @dataclass(frozen=True)
@@ -66,6 +72,10 @@ class Domain:
         return bool(self.lower > 0 or (self.lower == 0 and self.lower_open))
 
 
+RESERVED = ("r", "z", "s", "t", "u", "True", *CONSTANTS, *ELEMENTARY)
+"""Names no parameter may have; s, t and u are the coordinates in which certificates speak."""
+
+
 class Parameter(Symbol):
     """A parameter of a gate: a sympy symbol that knows its domain and the values it is trained with.
 
@@ -79,7 +89,11 @@ class Parameter(Symbol):
     says: str
 
     def __new__(cls, name: str, domain: str, positive: Number, negative: Number, says: str = "") -> "Parameter":
-        """Checks that both trained values lie in the domain."""
+        """Checks the name, and that both trained values lie in the domain."""
+        if name in RESERVED or not name.isidentifier() or not name.isascii():
+            raise GateTextError(
+                f"parameter name {name!r} is taken or not a name; choose letters, digits and _, such as 'tau'."
+            )
         interval = Domain.parse(domain)
         assumptions = {"positive": True} if interval.is_positive else {"real": True}
         self = Symbol.__xnew__(cls, name, **assumptions)
@@ -140,6 +154,11 @@ class Gate:
                 raise GateTextError(
                     f"gate {self.name!r} uses {name!r}, which is neither r, z nor a parameter "
                     f"{[p.name for p in self.parameters]}.{did_you_mean(name, [str(k) for k in known])}"
+                )
+            floats = self.declared(sign).atoms(sympy.Float)
+            if floats:
+                raise GateTextError(
+                    f"gate {self.name!r} holds the float {min(floats)}: proofs are about exact numbers; write a Rational."
                 )
 
     @property
@@ -203,11 +222,8 @@ class Gate:
         exacts = {}
         for name, number in numbers.items():
             parameter = self.parameter(name)
-            try:
-                value = exact(number)
-            except (TypeError, ValueError):
-                value = None
-            if value is None or not value.is_finite or value not in parameter.domain:
+            value = exact(number)
+            if value not in parameter.domain:
                 raise ParameterValueError(
                     f"{name}={number} is outside the domain {parameter.domain} that gate {self.name!r} is claimed for; "
                     f"choose a value inside."
