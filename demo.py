@@ -75,7 +75,7 @@ def _step(title: str, work: Callable[[], Any], *, own_view: bool = False) -> Any
 
 
 def _found(text: str) -> None:
-    console.print(f"→ {text}", style="green", markup=False)
+    console.print(f"→ {text}", style="green", markup=False, soft_wrap=True)
 
 
 def prove() -> list[Certificate]:
@@ -83,7 +83,7 @@ def prove() -> list[Certificate]:
     certificates: list[Certificate] = []
     table = Table(box=None, pad_edge=False)
     for column in ("gate", "verdict", *FOUR):
-        table.add_column(column)
+        table.add_column(column.replace("-", "-\n"))
     with Live(table, console=console):
         for name in (*PAPER, "softsign-abs", "hard-clip"):
             certificate = certify(name, profile="admissible")
@@ -91,6 +91,8 @@ def prove() -> list[Certificate]:
             table.add_row(
                 name, certificate.verdict, *(_verdicts(certificate, str(c.header)) for c in table.columns[2:])
             )
+    if not console.is_terminal:
+        console.print()  # a live view ends its line on terminals alone
     *admissible, hard_clip = certificates
     for certificate in admissible:
         scopes = {requirement.scope for requirement in certificate.requirements}

@@ -19,7 +19,11 @@ PROGRAMS = {"sapo-gates": gates, "sapo-analysis": analysis}
 
 def blocks(language: str) -> list[str]:
     """The fenced blocks of a language."""
-    return re.findall(rf"^```{language}\n(.*?)^```", README, re.DOTALL | re.MULTILINE)
+    return [
+        text
+        for name, text in re.findall(r"^```(\w*)\n(.*?)^```$", README, re.DOTALL | re.MULTILINE)
+        if name == language
+    ]
 
 
 def commands() -> list[tuple[str, str]]:
