@@ -1,6 +1,10 @@
 """Rewards: what is right, what is well formed, and what a hostile answer can do: nothing."""
 
+import os
+import signal
+import threading
 import time
+from pathlib import Path
 
 import pytest
 
@@ -58,6 +62,21 @@ def test_an_answer_that_never_ends_is_cut_off_at_the_limit():
     start = time.monotonic()
     assert math_equivalence("9**9**9**9", "7") is False
     assert time.monotonic() - start >= LIMIT  # it did hang: the limit is what ended it
+
+
+def test_a_worker_that_was_starved_is_given_the_time_it_did_not_get():
+    from sapo_train.rewards.equivalence import _pool
+
+    worker = _pool().workers[0]
+    worker.ask("1", "1")
+    assert worker.process is not None
+    pid = worker.process.pid
+    child = int(Path(f"/proc/{pid}/task/{pid}/children").read_text())
+    os.kill(child, signal.SIGSTOP)
+    resume = threading.Timer(LIMIT + 0.5, os.kill, (child, signal.SIGCONT))
+    resume.start()
+    assert worker.ask("2", "2")
+    resume.join()
 
 
 @pytest.mark.parametrize(
