@@ -88,9 +88,7 @@ def prove() -> list[Certificate]:
         for name in (*PAPER, "softsign-abs", "hard-clip"):
             certificate = certify(name, profile="admissible")
             certificates.append(certificate)
-            table.add_row(
-                name, certificate.verdict, *(_verdicts(certificate, str(c.header)) for c in table.columns[2:])
-            )
+            table.add_row(name, certificate.verdict, *(_verdicts(certificate, requirement) for requirement in FOUR))
     if not console.is_terminal:
         console.print()  # a live view ends its line on terminals alone
     *admissible, hard_clip = certificates
