@@ -6,6 +6,8 @@ READY := $(VENV)/.ready
 
 export HF_HUB_OFFLINE := 1
 export TOKENIZERS_PARALLELISM := false
+# threads that wait without spinning leave a small machine's cores to the others
+export OMP_WAIT_POLICY := passive
 
 .PHONY: demo test test-slow check clean
 
