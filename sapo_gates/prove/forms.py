@@ -33,7 +33,10 @@ def normal(expression: Expr) -> Expr:
 
 
 def forms_of(expression: Expr) -> Iterator[Expr]:
-    """The expression, and equal ones that intervals may enclose better, each once: short ones first, dear ones last."""
+    """The expression, and equal ones that intervals may enclose better, each once: short ones first, dear ones last.
+
+    Only forms whose equality is_identity shows, since a certificate states the form and its checker must see the same.
+    """
     seen: set[Expr] = set()
     for form in (
         lambda: tamed(normal, expression),
@@ -41,7 +44,7 @@ def forms_of(expression: Expr) -> Iterator[Expr]:
         lambda: tamed(sympy.simplify, expression) if sympy.count_ops(expression) < MAX_SIMPLIFIED else expression,
     ):
         found = form()
-        if found not in seen:
+        if found not in seen and is_identity(found, expression):
             seen.add(found)
             yield found
 
