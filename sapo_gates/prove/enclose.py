@@ -94,7 +94,7 @@ FUNCTIONS: dict[Any, Callable[..., Interval]] = {
     sympy.loggamma: _ball_function(arb.lgamma),
     sympy.lowergamma: _ball_function(lambda s, x: x.gamma_lower(s)),
     sympy.uppergamma: _ball_function(lambda s, x: x.gamma_upper(s)),
-    sympy.LambertW: _ball_function(arb.lambertw),
+    sympy.LambertW: _ball_function(lambda x, branch=0: x.lambertw(-1 if branch == -1 else 0)),
     sympy.Ei: _ball_function(arb.ei),
 }
 

@@ -24,7 +24,7 @@ from sapo_gates.prove.case import one_sided
 from sapo_gates.prove.enclose import Enclosure
 from sapo_gates.prove.forms import MAX_SIMPLIFIED, derivative_by_terms, log_derivative, normal, tamed
 from sapo_gates.prove.interval import INFINITY, Interval, Undefined, hull
-from sapo_gates.prove.limits import TO_MINUS_INFINITY, Limit, limit
+from sapo_gates.prove.limits import Limit
 from sapo_gates.prove.sections import Branch, Section
 from sapo_gates.prove.signs import enclosure_of
 from sapo_gates.prove.tails import S, expressions_at_infinity, limit_at_infinity
@@ -130,6 +130,8 @@ class Curve:
         try:
             if isinstance(at, float):
                 return self._limit_far_out(at)
+            if is_flat(self.expression, self.t, at, end):
+                return Limit(interval=Interval(arb(0), arb(0)))
             found = one_sided(self.section, self.expression, end, self.branch)
             return found.limit if found.limit is not None else Limit(interval=found.enclosure({}))
         except Undefined as error:
@@ -139,14 +141,8 @@ class Curve:
         """As t -> +-oo: of the expression, or term by term, where a term that falls like a power of |t| goes to 0."""
 
         def of(expression: Expr) -> Limit | None:
-            if at > 0:
-                found = limit_at_infinity(expression, self.t, {})
-                return None if found is None else found[0]
-            for form in (expression, tamed(normal, expression)):
-                found = _try(lambda: limit(form, self.t, TO_MINUS_INFINITY, {}))  # noqa: B023
-                if found is not None:
-                    return found
-            return None
+            found = limit_at_infinity(expression if at > 0 else substitute(expression, {self.t: -self.t}), self.t, {})
+            return None if found is None else found[0]
 
         whole = of(self.expression)
         if whole is not None:
@@ -234,7 +230,7 @@ class Curve:
             sign = _sign(lambda: self._slope_curve.image(box), strict=strict)
             if sign:
                 return sign
-        sign = _sign(lambda: _first(here, self._values), strict=True)
+        sign: Literal[-1, 0, 1] = _sign(lambda: _first(here, self._values), strict=True)
         if not sign:
             return 0
 
@@ -242,7 +238,11 @@ class Curve:
             return _sign(lambda: rate(here) if sign > 0 else -rate(here), strict=strict)
 
         far = self._far_slopes if box.upper == inf and box.lower > 0 else ()
-        return next((found for rate in (self._log_slope, *far) if (found := log_sign(rate))), 0)
+        for rate in (self._log_slope, *far):
+            found = log_sign(rate)
+            if found:
+                return found
+        return 0
 
     def place(self, box: Range) -> Interval:
         """The ratios r of a box of t."""
@@ -253,6 +253,37 @@ class Curve:
     def position(self) -> Expr:
         """x in terms of t."""
         return self.section.position
+
+
+def is_flat(expression: Expr, t: Symbol, at: Fraction, end: End) -> bool:
+    """e is 0, or R exp(Q) with rational R and Q -> -oo as t -> at from inside: e and all its derivatives go to 0."""
+    exponentials = expression.atoms(sympy.exp)
+    if expression == 0 or len(exponentials) != 1:
+        return bool(expression == 0)
+    exponential = next(iter(exponentials))
+    factor = sympy.Dummy("factor")
+    rational = sympy.cancel(substitute(expression, {exponential: factor}) / factor)
+    exponent = sympy.cancel(exponential.args[0])
+    if factor in rational.free_symbols or not (rational.is_rational_function(t) and exponent.is_rational_function(t)):
+        return False
+    numerator, denominator = sympy.fraction(exponent)
+    point = sympy.Rational(at.numerator, at.denominator)
+    there = {t: point}
+    if substitute(denominator, there) != 0 or substitute(numerator, there) == 0:
+        return False
+    inwards = limit_at_pole(numerator, denominator, t, point, 1 if end == "lower" else -1)
+    return inwards is not None and inwards < 0
+
+
+def limit_at_pole(numerator: Expr, denominator: Expr, t: Symbol, point: Expr, direction: int) -> int | None:
+    """The sign of the quotient of polynomials next to a zero of the denominator alone, on one side."""
+    order, lowest = 0, denominator
+    while substitute(lowest, {t: point}) == 0:
+        order, lowest = order + 1, lowest.diff(t)
+        if lowest == 0:
+            return None
+    leading = substitute(numerator, {t: point}) * substitute(lowest, {t: point}) * direction**order
+    return 1 if leading.is_positive else -1 if leading.is_negative else None
 
 
 class Forms:

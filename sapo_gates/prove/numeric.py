@@ -1,0 +1,229 @@
+"""One sign of A at fixed parameters: sections on which f, w and phi are expressions in one variable.
+
+A weight in log r is described by t = log r, where it is simple; every other section keeps its own coordinate.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from functools import cached_property
+from math import inf
+from typing import Any, cast
+
+import sympy
+from sympy import Expr, Rational, Symbol
+
+from sapo_gates.derive import derivative
+from sapo_gates.functions import r, substitute, z
+from sapo_gates.gate import Gate, Parameter
+from sapo_gates.prove.extrema import Curve
+from sapo_gates.prove.forms import is_identity, tamed
+from sapo_gates.prove.sections import Branch, Section, Unsupported, branches_of
+from sapo_gates.verdict import Sign
+
+Values = Mapping[Parameter, Rational]
+
+
+@dataclass(frozen=True, eq=False)
+class Numeric:
+    """A branch without parameters, and its sections from left to right."""
+
+    gate: Gate
+    side: Sign
+    values: Values
+
+    @cached_property
+    def branch(self) -> Branch:
+        """The branch in the chart x = r.
+
+        Raises:
+            Unsupported: a corner that cannot be placed.
+        """
+        (branch,) = branches_of(self.gate.kind, substitute(self.gate.declared(self.side), self.values), ())
+        return replace(branch, sections=tuple(_in_log(section) for section in branch.sections))
+
+    @property
+    def sections(self) -> tuple[Section, ...]:
+        """From left to right."""
+        return self.branch.sections
+
+    @property
+    def left(self) -> list[Section]:
+        """Those below r = 1, walking away from it."""
+        return [section for section in reversed(self.sections) if section.side == "left"]
+
+    @property
+    def right(self) -> list[Section]:
+        """Those above r = 1, walking away from it."""
+        return [section for section in self.sections if section.side == "right"]
+
+    def curve(self, section: Section, expression: Expr, mean: Curve | None = None, depth: int = 0) -> Curve:
+        """The expression on the section."""
+        return Curve(self.branch, section, expression, mean, depth)
+
+    @cached_property
+    def values_by_section(self) -> tuple[Expr | None, ...]:
+        """f on every section: as declared, or the integral of w with f(1) = 1, checked by its derivative; else None."""
+        if self.gate.kind == "value":
+            return tuple(section.value for section in self.sections)
+        found: dict[int, Expr | None] = {}
+        for walk, inner, outer in ((self.right, "lower", "upper"), (self.left, "upper", "lower")):
+            start: Expr | None = sympy.Integer(1)
+            for section in walk:
+                primitive = None if start is None else _primitive(section, inner)
+                found[self.sections.index(section)] = None if primitive is None or start is None else start + primitive
+                at = getattr(section, f"t_{outer}")
+                start = None
+                if primitive is not None and isinstance(at, Fraction):
+                    start = found[self.sections.index(section)]
+                    assert start is not None
+                    start = substitute(start, {section.t: Rational(at.numerator, at.denominator)})
+        return tuple(found[i] for i in range(len(self.sections)))
+
+
+def by_ratio(section: Section, expression: Expr) -> Expr:
+    """The derivative by r of an expression in t."""
+    return derivative(expression, section.t) / derivative(section.position, section.t)
+
+
+def by_log_ratio(section: Section, expression: Expr) -> Expr:
+    """The derivative by z = log r of an expression in t."""
+    rate = sympy.cancel(section.position / derivative(section.position, section.t))
+    return rate * derivative(expression, section.t)
+
+
+def in_ratio(section: Section, expression: Expr) -> Expr:
+    """An expression in t as one in r."""
+    if section.t == z:
+        return substitute(expression, {z: sympy.log(r)})
+    offset = substitute(section.position, {section.t: sympy.Integer(0)})
+    return substitute(expression, {section.t: (r - offset) / derivative(section.position, section.t)})
+
+
+def _in_log(section: Section) -> Section:
+    """In t = log r, if the weight is a function of log r and the ends stay rational."""
+    ends = {sympy.Integer(0): -inf, sympy.Integer(1): Fraction(0), sympy.oo: inf}
+    if section.t != r or not section.weight.has(sympy.log) or not {section.lower, section.upper} <= set(ends):
+        return section
+    moved = {r: sympy.exp(z)}
+    return replace(
+        section,
+        t=z,
+        position=sympy.exp(z),
+        t_lower=ends[section.lower],
+        t_upper=ends[section.upper],
+        weight=substitute(section.weight, moved),
+        value=None if section.value is None else substitute(section.value, moved),
+    )
+
+
+def _primitive(section: Section, inner: str) -> Expr | None:
+    """The integral of w dr from the section's inner end, confirmed: its derivative is w dr/dt, identically."""
+    integrand = section.weight * derivative(section.position, section.t)
+    found = tamed(lambda e: sympy.integrate(e, section.t), integrand)
+    at = getattr(section, f"t_{inner}")
+    if found.has(sympy.Integral, sympy.Piecewise, sympy.I) or not isinstance(at, Fraction):
+        return None
+    try:
+        if not is_identity(derivative(found, section.t), integrand):
+            return None
+    except (TypeError, ValueError, NotImplementedError):
+        return None
+    start = substitute(found, {section.t: Rational(at.numerator, at.denominator)})
+    return None if start.has(sympy.nan, sympy.zoo, sympy.oo) else found - start
+
+
+@dataclass(frozen=True, eq=False)
+class Symbolic:
+    """The same branch with its parameters left in: for closed forms and for what scales with tau."""
+
+    branch: Branch
+    trained: Values
+
+    @staticmethod
+    def of(gate: Gate, side: Sign, values: Values) -> "Symbolic | None":
+        """The cell of the parameter domain in which the values lie, or None if the corners cannot be placed there."""
+        try:
+            branches = branches_of(gate.kind, gate.declared(side), gate.parameters_for(side))
+        except Unsupported:
+            return None
+        for branch in branches:
+            if all(values[p] in domain for p, domain in branch.all_domains.items() if isinstance(p, Parameter)):
+                return Symbolic(branch, values)
+        return None
+
+    @property
+    def scale(self) -> Parameter | None:
+        """The tau for which w is a function of tau (r - 1) alone, besides other parameters."""
+        return self.branch.chart.parameter if self.branch.chart.kind == "scaled" else None
+
+    def x(self) -> Expr:
+        """The chart's coordinate in terms of r."""
+        chart = self.branch.chart
+        if chart.parameter is None:
+            return r
+        return chart.parameter * (r - 1 if chart.kind == "scaled" else sympy.log(r))
+
+    def in_ratio(self, section: Section, expression: Expr) -> Expr:
+        """An expression in t as one in r and the parameters."""
+        in_x = self.in_x(section, expression)
+        return substitute(in_x, {self.branch.chart.x: self.x()})
+
+    def in_x(self, section: Section, expression: Expr) -> Expr:
+        """An expression in t as one in the chart's coordinate."""
+        if section.t == self.branch.chart.x:
+            return expression
+        offset = substitute(section.position, {section.t: sympy.Integer(0)})
+        slope = derivative(section.position, section.t)
+        return substitute(expression, {section.t: (self.branch.chart.x - offset) / slope})
+
+    def scaled(self) -> "tuple[Branch, Sequence[Section]] | None":
+        """The sections in u = tau (r - 1) over all real u, with every other parameter at its value."""
+        if self.scale is None:
+            return None
+        others = {p: v for p, v in self.trained.items() if p != self.scale}
+        sections = []
+        for section in self.branch.sections:
+            placed = {name: substitute(getattr(section, name), others) for name in ("position", "weight")}
+            if not placed["weight"].free_symbols | placed["position"].free_symbols <= {section.t}:
+                return None
+            sections.append(replace(section, **placed, value=None))
+        return replace(self.branch, domains={}, eliminated={}), sections
+
+
+def solutions(expression: Expr, level: Expr, x: Symbol) -> list[Expr]:
+    """Every x with expression = level that inverting one function after another, or SymPy's `solve`, finds.
+
+    Nothing is promised: whoever uses one checks it.
+    """
+    reached = _peeled(expression, level, x)
+    if reached is not None:
+        return reached
+    found: Any = tamed(lambda e: cast(Any, sympy.Tuple(*sympy.solve(e, x))), expression - level)
+    return [e for e in found if isinstance(e, Expr)] if isinstance(found, sympy.Tuple) else []
+
+
+def _peeled(expression: Expr, level: Expr, x: Symbol) -> list[Expr] | None:
+    """c F(g(x)) = level as g(x) = F^-1(level/c), repeatedly; None where it gets stuck."""
+    factor, inner = expression.as_independent(x, as_Add=False)
+    level, expression = level / factor, inner
+    constant, inner = expression.as_independent(x, as_Add=True)
+    if constant != 0:
+        return _peeled(inner, level - constant, x)
+    match expression:
+        case Symbol():
+            return [level]
+        case sympy.Pow() if x not in expression.exp.free_symbols:
+            roots = [level ** (1 / expression.exp)]
+            roots += [-roots[0]] if expression.exp.is_even else []
+        case sympy.exp():
+            roots = [sympy.log(level)]
+        case sympy.sech():
+            roots = [sympy.acosh(1 / level), -sympy.acosh(1 / level)]
+        case sympy.log():
+            roots = [sympy.exp(level)]
+        case _:
+            return None
+    inside = cast(Expr, expression.args[0])
+    found = [_peeled(inside, root, x) for root in roots]
+    return None if any(one is None for one in found) else [e for one in found if one is not None for e in one]
