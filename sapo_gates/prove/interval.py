@@ -51,7 +51,10 @@ class Interval:
 
     def __repr__(self) -> str:
         left, right = "[("[self.lower_open], "])"[self.upper_open]
-        return f"{left}{self.lower.str(12, radius=False)}, {self.upper.str(12, radius=False)}{right}"
+        low, high = (
+            e.str(12, radius=False) if e.is_finite() else "oo" if e > 0 else "-oo" for e in (self.lower, self.upper)
+        )
+        return f"{left}{low}, {high}{right}"
 
     @property
     def is_positive(self) -> bool:
