@@ -75,8 +75,9 @@ def _gate_of(content: Mapping[str, Any]) -> Gate:
         if not isinstance(content.get(key), kind):
             raise CertificateError(f"{key} = {content.get(key)!r} is no {kind.__name__}; {CURE}.")
     entries, text = content["requirements"], content["gate"].get("text")
-    if not all(isinstance(entry, dict) and set(entry) == ENTRY_KEYS for entry in entries):
-        raise CertificateError(f"an entry of requirements has other keys than {sorted(ENTRY_KEYS)}; {CURE}.")
+    for entry in entries:
+        if not isinstance(entry, dict) or set(entry) != ENTRY_KEYS or not isinstance(entry["evidence"], dict):
+            raise CertificateError(f"an entry of requirements has other keys than {sorted(ENTRY_KEYS)}; {CURE}.")
     try:
         return parse_gate(str(text))
     except SapoGatesError as error:

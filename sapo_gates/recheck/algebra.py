@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from functools import lru_cache
 from itertools import product
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import sympy
 from flint import arb, fmpq
@@ -62,7 +62,8 @@ def bound(end: Expr) -> Bound:
     return Fraction(int(end.p), int(end.q)) if isinstance(end, Rational) else float(end)
 
 
-Ranges = Mapping[Symbol, Range]
+Ranges = Mapping[Any, Range]
+SPELLINGS: tuple[Callable[[Expr], Any], ...] = (lambda e: e, sympy.expand, sympy.factor)
 
 
 def spans(ranges: Ranges) -> dict[Symbol, Span]:
@@ -105,7 +106,7 @@ def sign_over(expression: Expr, ranges: Ranges) -> Literal[-1, 0, 1]:
     if expression == 0:
         return 0
     for splits in (0, 4):
-        for spell in (lambda e: e, sympy.expand, sympy.factor):
+        for spell in SPELLINGS:
             form = spell(expression)
             try:
                 if enclose_split(form, ranges, lambda image: image.is_positive, splits):
@@ -143,7 +144,7 @@ def exponentials(expression: Expr) -> Expr:
 def _algebraic(numerator: Expr) -> Expr:
     """The numerator with every root of a sum as a symbol of its own, reduced by root^q = sum."""
     roots: dict[Expr, tuple[Symbol, int]] = {}
-    powers = [p for p in numerator.atoms(Pow) if isinstance(p.exp, Rational) and p.exp.q != 1]
+    powers: list[Any] = [p for p in numerator.atoms(Pow) if isinstance(p.exp, Rational) and p.exp.q != 1]
     for power in powers:
         base, q = sympy.expand(power.base), int(power.exp.q)
         known = roots.get(base)
@@ -151,7 +152,7 @@ def _algebraic(numerator: Expr) -> Expr:
     spelled = substitute(
         numerator, {p: roots[b][0] ** (p.exp * roots[b][1]) for p in powers for b in [sympy.expand(p.base)]}
     )
-    expanded = sympy.expand(spelled)
+    expanded: Any = sympy.expand(spelled)
     for base, (root, q) in roots.items():
         if not expanded.is_polynomial(root):
             return numerator
@@ -159,7 +160,7 @@ def _algebraic(numerator: Expr) -> Expr:
     return sympy.expand(expanded)
 
 
-def plain(declared: Expr) -> Expr:
+def plain(declared: Any) -> Expr:
     """The declaration in r alone, every corner spelled as a Piecewise."""
 
     def extreme(arguments: tuple[Expr, ...], larger: bool) -> Expr:
@@ -174,10 +175,11 @@ def plain(declared: Expr) -> Expr:
     return declared.replace(sympy.sign, lambda a: Piecewise((1, a > 0), (-1, a < 0), (0, True)))
 
 
-def piece(expression: Expr, sign: Callable[[Expr], int]) -> Expr:
+def piece(expression: Any, sign: Callable[[Expr], int]) -> Expr:
     """The expression where every condition's left side minus right side has the sign told."""
     if isinstance(expression, Piecewise):
-        for formula, condition in expression.args:
+        pieces: Any = expression.args
+        for formula, condition in pieces:
             if _holds(condition, sign):
                 return piece(formula, sign)
         raise RecheckFailed(f"no piece of {expression} holds")
@@ -186,7 +188,8 @@ def piece(expression: Expr, sign: Callable[[Expr], int]) -> Expr:
 
 def _holds(condition: Any, sign: Callable[[Expr], int]) -> bool:
     if isinstance(condition, Relational):
-        told = sign(piece(condition.lhs - condition.rhs, sign))
+        left, right = (cast(Expr, part) for part in condition.args)
+        told = sign(piece(left - right, sign))
         return bool(type(condition)(sympy.Integer(told), 0))
     if isinstance(condition, sympy.And | sympy.Or | sympy.Not | sympy.ITE):
         return bool(condition.func(*(sympy.true if _holds(c, sign) else sympy.false for c in condition.args)))
@@ -204,12 +207,12 @@ def convert(kind: Kind, formula: Expr, quantity: Kind) -> Expr:
     return weight if quantity == "weight" else r * weight
 
 
-def slope(expression: Expr, by: Symbol) -> Expr:
+def slope(expression: Any, by: Symbol) -> Expr:
     """The derivative; 1 - tanh^2 would cancel, sech^2 does not."""
-    return expression.replace(sympy.tanh, lambda g: 2 * sigmoid(2 * g) - 1).diff(by)
+    return expression.replace(sympy.tanh, lambda g: 2 * cast(Expr, sigmoid(2 * g)) - 1).diff(by)
 
 
-def log_slope(factor: Expr, by: Symbol) -> Expr:
+def log_slope(factor: Any, by: Symbol) -> Expr:
     """(log |e|)' by factors; holds where no factor is 0."""
     if by not in factor.free_symbols:
         return sympy.Integer(0)
@@ -223,11 +226,20 @@ def log_slope(factor: Expr, by: Symbol) -> Expr:
         case sympy.exp():
             return slope(factor.args[0], by)
         case sigmoid():
-            return sigmoid(-factor.args[0]) * slope(factor.args[0], by)
+            return cast(Expr, sigmoid(-cast(Expr, factor.args[0]))) * slope(factor.args[0], by)
         case sympy.sech() | sympy.cosh():
             rate = sympy.tanh(factor.args[0]) * slope(factor.args[0], by)
             return -rate if isinstance(factor, sympy.sech) else rate
     return slope(factor, by) / factor
+
+
+def restricted(node: Any) -> tuple[Expr, bool] | None:
+    """For a root, general power or logarithm: what must be positive, and whether 0 will do."""
+    if isinstance(node, sympy.log):
+        return cast(Expr, node.args[0]), False
+    if isinstance(node, Pow) and not node.exp.is_Integer and node.base is not sympy.E:
+        return node.base, bool(node.exp.is_Rational and node.exp.is_positive)
+    return None
 
 
 def slope_by_terms(expression: Expr, by: Symbol) -> Expr:
@@ -235,7 +247,7 @@ def slope_by_terms(expression: Expr, by: Symbol) -> Expr:
     return Add(*(term * log_slope(term, by) for term in Add.make_args(expression)))
 
 
-def value_at_end(expression: Expr, t: Symbol, at: Rational, ranges: Ranges) -> Expr:
+def value_at_end(expression: Expr, t: Symbol, at: Expr, ranges: Ranges) -> Expr:
     """The expression at t = at, which is its limit there: every operation in it is defined at that point.
 
     Raises:
@@ -244,7 +256,7 @@ def value_at_end(expression: Expr, t: Symbol, at: Rational, ranges: Ranges) -> E
     box = spans(ranges)
     for node in sympy.preorder_traversal(expression):
         if t in node.free_symbols:
-            there = substitute(node, {t: at})
+            there: Any = substitute(cast(Expr, node), {t: at})
             if there.has(*INFINITE):
                 raise Undefined(f"{node} at {t} = {at}")
             span_of(there)(box)

@@ -1,10 +1,10 @@
 """Proved entries: their claims over sections and leaves, the breakpoints between them, and both ends of (0, oo)."""
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import cached_property
 from itertools import pairwise
-from typing import Any
+from typing import Any, cast
 
 import sympy
 from sympy import Add, Expr, Rational, Symbol
@@ -18,6 +18,7 @@ from sapo_gates.recheck.algebra import (
     enclose,
     enclose_split,
     log_slope,
+    restricted,
     same,
     slope,
     slope_by_terms,
@@ -88,12 +89,7 @@ class Form:
         return self.images[name]
 
     def decays(self, rule: str, leaf: Ranges) -> bool:
-        """Whether w does not grow away from r = 1 on the leaf, by the rule.
-
-        A sign of w' says nothing about a w that jumps, as atan(1/(r - 3)) does; so w is continuous there first.
-        """
-        if not enclose_split(self.weight, leaf, lambda _: True):
-            return False
+        """Whether w, continuous on the leaf, does not grow away from r = 1 there, by the rule."""
         if rule.startswith("anchor-"):
             return self._anchored(int(rule.removeprefix("anchor-")), leaf)
         box = spans(leaf)
@@ -157,18 +153,22 @@ def _defined(expression: Expr, spelled: Expr, leaf: Ranges) -> bool:
         return True
     if spelled == expression or not enclose_split(spelled, leaf, lambda _: True):
         return False
-    for node in sympy.preorder_traversal(expression):
-        if isinstance(node, sympy.Pow) and not node.exp.is_Integer and node.base is not sympy.E:
-            holds = enclose_split(node.base, leaf, lambda x: x.is_positive or (node.exp.is_Rational and x.low >= 0))  # noqa: B023
-        elif isinstance(node, sympy.log):
-            holds = enclose_split(node.args[0], leaf, lambda x: x.is_positive)
+    nodes: Iterator[Any] = sympy.preorder_traversal(expression)
+    for node in nodes:
+        condition = restricted(node)
+        if condition is not None:
+            inner, or_zero = condition
+            holds = enclose_split(inner, leaf, lambda x: x.is_positive or (or_zero and bool(x.low >= 0)))  # noqa: B023
+        elif isinstance(node, ENTIRE):
+            holds = enclose_split(cast(Expr, node.args[0]), leaf, lambda _: True)
         else:
-            analytic = (sympy.exp, sympy.tanh, sympy.sech, sympy.cosh, sympy.sinh, sympy.atan, sympy.erf, sympy.erfc)
-            composed = isinstance(node, sympy.Add | sympy.Mul | sympy.Pow | Symbol) or node.is_number
-            holds = composed or (type(node) in analytic and enclose_split(node.args[0], leaf, lambda _: True))
+            holds = isinstance(node, sympy.Add | sympy.Mul | sympy.Pow | Symbol) or node.is_number
         if not holds:
             return False
     return True
+
+
+ENTIRE = (sympy.exp, sympy.tanh, sympy.sech, sympy.cosh, sympy.sinh, sympy.atan, sympy.erf, sympy.erfc)
 
 
 def claim(branch: Branch, entry: Entry, name: str) -> Structure:
@@ -217,12 +217,14 @@ def _leaves(branch: Branch, section: Section, entry: Entry, name: str) -> None:
 
 
 def _holds(form: Form, subject: Expr, name: str, rule: str, box: dict[Symbol, Range]) -> bool:
+    if name == "value defined":
+        return rule == "defined" and _defined(subject, subject, box)
+    # a sign of w' says nothing about a w that jumps, as atan(1/(r - 3)) does; so w is continuous there first
+    if not _defined(form.derived, form.weight, {**dict(form.section.cell), **box}):
+        return False
     match name:
-        case "value defined":
-            return rule == "defined" and _defined(subject, subject, box)
         case "weight defined":
-            extra = {p: one for p, one in form.section.cell if p not in box}
-            return rule == "defined" and _defined(form.derived, form.weight, {**box, **extra})
+            return rule == "defined"
         case "nonnegative":
             return rule == "bound" and bool(form.image("weight")(spans(box)).low >= 0)
         case "at most one":
@@ -282,7 +284,7 @@ def difference(branch: Branch, before: Section, after: Section) -> Span:
     left, right = branch.one_sided(before, True, "weight"), branch.one_sided(after, False, "weight")
     cell = spans(dict(before.cell))
     if isinstance(left, Expr) and isinstance(right, Expr):
-        return span_of(sympy.factor(right - left))(cell)
+        return span_of(cast(Expr, sympy.factor(right - left)))(cell)
     sides = [span_of(one)(cell) if isinstance(one, Expr) else one.span for one in (left, right)]
     require(None not in sides, "a limit at {} is infinite", before.upper)
     return sides[1] + -sides[0]  # type: ignore[operator]

@@ -8,12 +8,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import reduce
 from operator import add, mul
+from typing import cast
 
 import sympy
 from sympy import Add, Expr, Mul, Pow, Rational, Symbol
 
 from sapo_gates.functions import sigmoid
-from sapo_gates.recheck.spans import FUNCTIONS, ONE, ZERO, Span, Undefined, rational_span, span_of
+from sapo_gates.recheck.spans import FUNCTIONS, ONE, ZERO, Span, Undefined, span_of
 
 
 @dataclass(frozen=True)
@@ -60,7 +61,7 @@ TAILS: dict[object, tuple[Limit, Limit]] = {  # at -oo, at +oo
     sympy.exp: (ABOVE, UP),
     sympy.tanh: ONES,
     sympy.erf: ONES,
-    sympy.erfc: (Limit(rational_span(Rational(2))), ABOVE),
+    sympy.erfc: (Limit(Span(ONE + ONE, ONE + ONE)), ABOVE),
     sigmoid: (ABOVE, ONES[1]),
     sympy.sech: (ABOVE, ABOVE),
     sympy.cosh: (UP, UP),
@@ -85,7 +86,7 @@ def limit(expression: Expr, variable: Symbol, end: Limit, box: Mapping[Symbol, S
         return end
     if variable not in expression.free_symbols:
         return Limit(span_of(expression)(box))
-    parts = [limit(argument, variable, end, box) for argument in expression.args]
+    parts = [limit(cast(Expr, argument), variable, end, box) for argument in expression.args]
     match expression:
         case Add():
             return _sum(parts)

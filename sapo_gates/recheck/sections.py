@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 from functools import cached_property
 from itertools import pairwise
-from typing import Any
+from typing import Any, cast
 
 import sympy
 from sympy import Expr, Rational, Symbol
@@ -150,7 +150,8 @@ class Branch:
         except Undefined:
             pass
         near = substitute(formula, {section.t: at - S if at_upper else at + S})
-        for form in (near, near.replace(lambda e: e.is_Add, sympy.factor)):
+        factored = cast(Expr, near.replace(lambda e: e.is_Add, sympy.factor))
+        for form in (near, factored):
             try:
                 found = limit(form, S, ABOVE, {p: one.span for p, one in cell.items()})
             except Undefined:
@@ -265,7 +266,7 @@ def structure_of(branch: Branch, sections: Iterable[Section]) -> Structure:
 def covers_cells(branch: Branch, cells: Iterable[tuple[object, ...]]) -> None:
     """The cells are parts of the declared domain that leave nothing out, their open and closed ends included."""
     order = list(branch.domain)
-    boxes = [[dict(place[2])[p] for p in order] for place in cells]  # type: ignore[call-overload]
+    boxes = [[dict(cast(Any, place[2]))[p] for p in order] for place in cells]
     require(partitions(boxes, [branch.domain[p] for p in order], points=True), "the cells are not the declared domain")
 
 
@@ -288,7 +289,7 @@ def partitions(boxes: Sequence[Sequence[Range]], whole: Sequence[Range], *, poin
     for index, end in enumerate(ends):
         ended = [box for box in active if box[0].high == end]
         through = [box for box in active if box[0].high != end]
-        if isinstance(end, Fraction) and (points or first.low == first.high):
+        if not isinstance(end, float) and (points or first.low == first.high):
             new = [b for b in starting[index] if b[0].low_in and (b[0].high > end or b[0].high_in)]
             here = [b[1:] for b in (*through, *(b for b in ended if b[0].high_in), *new)]
             inside = (end > first.low or first.low_in) and (end < first.high or first.high_in)

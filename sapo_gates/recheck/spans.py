@@ -98,7 +98,7 @@ class Span:
             return -self
         return hull([(ZERO, True), (-self.low, self.low_in), (self.high, self.high_in)])
 
-    def power(self, exponent: Rational) -> "Span":
+    def power(self, exponent: Any) -> "Span":
         """x^q for rational q; x > 0 where q is no integer and negative, x >= 0 where it is no integer."""
         if exponent < 0:
             return self.reciprocal().power(-exponent)
@@ -216,7 +216,7 @@ def span_of(expression: Expr) -> Callable[[Mapping[Symbol, Span]], Span]:
     steps: list[Step] = []
     index: dict[Expr, int] = {}
 
-    def place(node: Expr) -> int:
+    def place(node: Any) -> int:
         if node not in index:
             children = [] if isinstance(node, Rational) else [place(child) for child in node.args]
             steps.append(_step(node, children))

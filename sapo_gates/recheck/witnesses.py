@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator, Mapping
 from fractions import Fraction
 from itertools import product
-from typing import Any
+from typing import Any, cast
 
 import sympy
 from flint import arb
@@ -13,7 +13,17 @@ from sympy import Expr, Piecewise, Rational, Symbol
 from sapo_gates.errors import RecheckFailed
 from sapo_gates.functions import r, substitute
 from sapo_gates.gate import Kind
-from sapo_gates.recheck.algebra import Range, bound, convert, enclose_split, piece, same, value_at_end
+from sapo_gates.recheck.algebra import (
+    SPELLINGS,
+    Range,
+    bound,
+    convert,
+    enclose_split,
+    piece,
+    restricted,
+    same,
+    value_at_end,
+)
 from sapo_gates.recheck.claims import limit_of, score_slope, spelled
 from sapo_gates.recheck.limits import ABOVE, limit
 from sapo_gates.recheck.sections import NUMBER, Branch, S, fraction, read_section, require
@@ -38,7 +48,10 @@ def within(found: Span, stated: Any) -> bool:
     return bool(found.low >= low and found.high <= high)
 
 
-def exact(text: object) -> Rational:
+ONE: Any = Rational(1)
+
+
+def exact(text: object) -> Any:
     """A rational as sympy's."""
     value = fraction(text)
     return Rational(value.numerator, value.denominator)
@@ -49,7 +62,8 @@ class Place:
 
     def __init__(self, branch: Branch, witness: Witness) -> None:
         """Every parameter has a value, inside its domain."""
-        self.branch, self.kind = branch, branch.kind
+        self.branch = branch
+        self.kind: Kind = branch.kind
         values = witness["parameters"]
         require(set(values) == set(branch.parameters), "the witness does not give every parameter a value")
         self.point = {p: exact(values[name]) for name, p in branch.parameters.items()}
@@ -97,9 +111,9 @@ def _sign(there: Expr) -> int:
 
 def _sign_beside(switch: Expr, ratio: Rational, side: int) -> int:
     near = substitute(switch, {r: ratio + side * S})
-    for form in (near, sympy.expand(near), sympy.factor(near)):
+    for spell in SPELLINGS:
         try:
-            found = limit(form, S, ABOVE, {}).near
+            found = limit(spell(near), S, ABOVE, {}).near
         except Undefined:
             continue
         if found:
@@ -129,6 +143,9 @@ def refuted(branch: Branch, id_: str, witness: Witness, evidence: Mapping[str, A
         }
         count = 2 if kind == "pair" else 1
         require(len(ratios) == count, "a {} has {} r", kind, count)
+        ranges = 0 if checks.get((id_, kind)) is _undefined_at else 1 if kind in ("point", "tail") else 2
+        require(kind == "tail" or not evidence, "evidence where the witness is all there is")
+        require(len(stated) == ranges, "a {} against {} has {} enclosures", kind, id_, ranges)
         if kind == "tail" and id_ in ("vanishing-score", "bounded-value", "bounded-score"):
             _tail(place, ratios[0], stated, evidence, grows=id_ == "bounded-score")
             return
@@ -164,6 +181,10 @@ def _sides(place: Place, ratio: Rational, quantity: Kind, stated: Any) -> tuple[
     return (left, right) if apart and within(left, stated[0]) and within(right, stated[1]) else None
 
 
+def _quantities(place: Place) -> tuple[Kind, ...]:
+    return ("value", "weight") if place.kind == "value" else ("weight",)
+
+
 def _jumps_up(place: Place, ratios: list[Rational], stated: Any) -> None:
     (ratio,) = ratios
     found = _sides(place, ratio, "weight", stated)
@@ -174,14 +195,15 @@ def _jumps_up(place: Place, ratios: list[Rational], stated: Any) -> None:
 
 
 def _jumps(place: Place, ratios: list[Rational], stated: Any) -> None:
-    quantities: tuple[Kind, ...] = ("value", "weight") if place.kind == "value" else ("weight",)
-    require(any(_sides(place, ratios[0], q, stated) for q in quantities), "nothing jumps at {} as stated", ratios[0])
+    require(
+        any(_sides(place, ratios[0], q, stated) for q in _quantities(place)), "nothing jumps at {} as stated", ratios[0]
+    )
 
 
 def _jumps_at_one(place: Place, ratios: list[Rational], stated: Any) -> None:
     require(ratios == [1], "the jump is not at r = 1")
-    there = None if place.kind == "value" else substitute(place.beside(Rational(1), 0, "weight"), {r: Rational(1)})
-    require(there is None or not same(there, Rational(1)), "the text itself says w(1) = 1")
+    there = None if place.kind == "value" else substitute(place.beside(ONE, 0, "weight"), {r: ONE})
+    require(there is None or not same(there, ONE), "the text itself says w(1) = 1")
     _jumps(place, ratios, stated)
 
 
@@ -197,7 +219,7 @@ def _not_peak(place: Place, ratios: list[Rational], stated: Any) -> None:
 def _not_one(place: Place, ratios: list[Rational], stated: Any) -> None:
     require(ratios == [1], "the point is not r = 1")
     for side in (0,) if place.kind != "value" else (-1, 1):
-        gap = place.at(Rational(1), side, "weight", less=1)
+        gap = place.at(ONE, side, "weight", less=1)
         if (gap.is_positive or gap.is_negative) and within(gap, stated[0]):
             return
     raise RecheckFailed("w(1) - 1 is not as stated, or 0")
@@ -211,22 +233,26 @@ def _negative(place: Place, ratios: list[Rational], stated: Any) -> None:
 def _undefined_at(place: Place, ratios: list[Rational], stated: Any) -> None:
     """f or w has a pole at the ratio, or the root or logarithm of a number there that has none."""
     (ratio,) = ratios
-    for quantity in ("value", "weight") if place.kind == "value" else ("weight",):
+    for quantity in _quantities(place):
         for side in (-1, 1):
             formula = place.beside(ratio, side, quantity)
             if _outside(formula, ratio) or _pole(formula, ratio) or _diverges(formula, ratio, side):
                 return
+        try:
+            left, right = place.at(ratio, -1, quantity), place.at(ratio, 1, quantity)
+        except Undefined:
+            continue
+        if left.high < right.low or right.high < left.low:
+            return
     raise RecheckFailed(f"f and w are not shown to be undefined at r = {ratio}")
 
 
 def _outside(formula: Expr, ratio: Rational) -> bool:
     """Some root, power or logarithm is taken of a negative number."""
     for node in sympy.preorder_traversal(formula):
-        inner = node.args[0] if isinstance(node, sympy.log) else None
-        if isinstance(node, sympy.Pow) and not node.exp.is_Integer and node.base is not sympy.E:
-            inner = node.base
+        condition = restricted(node)
         try:
-            if inner is not None and r in inner.free_symbols and span_of(substitute(inner, {r: ratio}))({}).is_negative:
+            if condition is not None and span_of(substitute(condition[0], {r: ratio}))({}).is_negative:
                 return True
         except Undefined:
             continue
@@ -244,7 +270,7 @@ def _pole(formula: Expr, ratio: Rational) -> bool:
 
 def _diverges(formula: Expr, ratio: Rational, side: int) -> bool:
     near = substitute(formula, {r: ratio + side * S})
-    for form in (near, near.replace(lambda e: e.is_Add, sympy.factor)):
+    for form in (near, cast(Expr, near.replace(lambda e: e.is_Add, sympy.factor))):
         try:
             if limit(form, S, ABOVE, {}).is_infinite:
                 return True
@@ -257,13 +283,13 @@ def _broken_between(place: Place, ratios: list[Rational], stated: Any) -> None:
     """f or w takes values on both sides of a gap that it never enters, or a denominator passes through 0."""
     low, high = ratios
     require(low < high, "the pair is not in order")
-    for quantity in ("value", "weight") if place.kind == "value" else ("weight",):
-        if _leaps(place, low, high, quantity) or _pole_between(place, low, high, quantity):
+    for quantity in _quantities(place):
+        if _leaps(place, low, high, quantity, stated) or _pole_between(place, low, high, quantity, stated):
             return
     raise RecheckFailed(f"f and w are not shown to break between {low} and {high}")
 
 
-def _leaps(place: Place, low: Rational, high: Rational, quantity: Kind) -> bool:
+def _leaps(place: Place, low: Rational, high: Rational, quantity: Kind, stated: Any) -> bool:
     """A continuous function takes every value between two of its own; one made of these pieces does not."""
     if not place.declared.has(Piecewise):
         return False
@@ -272,6 +298,8 @@ def _leaps(place: Place, low: Rational, high: Rational, quantity: Kind) -> bool:
         pieces = [span_of(convert(place.kind, one, quantity))(box) for one in _choices(place.declared)]
         left, right = (place.at(low, 1, quantity), place.at(high, -1, quantity))
     except Undefined:
+        return False
+    if not (within(left, stated[0]) and within(right, stated[1])):
         return False
     if right.high < left.low:
         left, right = right, left
@@ -282,13 +310,13 @@ def _leaps(place: Place, low: Rational, high: Rational, quantity: Kind) -> bool:
 
 def _choices(expression: Expr) -> list[Expr]:
     """Every formula that the expression may stand for."""
-    found = next((node for node in sympy.preorder_traversal(expression) if isinstance(node, Piecewise)), None)
+    found: Any = next((node for node in sympy.preorder_traversal(expression) if isinstance(node, Piecewise)), None)
     if found is None:
         return [expression]
     return [choice for formula, _ in found.args for choice in _choices(substitute(expression, {found: formula}))]
 
 
-def _pole_between(place: Place, low: Rational, high: Rational, quantity: Kind) -> bool:
+def _pole_between(place: Place, low: Rational, high: Rational, quantity: Kind, stated: Any) -> bool:
     """One smooth formula on the whole interval whose denominator changes sign where its numerator has no zero."""
     inside = {r: Range(bound(low), bound(high), True, True)}
 
@@ -302,18 +330,25 @@ def _pole_between(place: Place, low: Rational, high: Rational, quantity: Kind) -
         formula = convert(place.kind, piece(place.declared, sign), quantity)
     except RecheckFailed:
         return False
-    top, bottom = sympy.fraction(sympy.together(formula))
-    for factor in sympy.Mul.make_args(sympy.factor(bottom)):
-        base = factor.base if isinstance(factor, sympy.Pow) else factor
+    top, bottom = cast(tuple[Expr, Expr], sympy.fraction(sympy.together(formula)))
+    vanishing = [p.base for p in formula.atoms(sympy.Pow) if p.exp.is_negative and r in p.base.free_symbols]
+    for base in vanishing:
         try:
-            ends = [_sign(substitute(base, {r: end})) for end in (low, high)]
-            if ends[0] == ends[1] or not enclose_split(base, inside, lambda _: True):
+            ends = [span_of(substitute(base, {r: end}))({}) for end in (low, high)]
+            opposite = (ends[0].is_negative and ends[1].is_positive) or (ends[0].is_positive and ends[1].is_negative)
+            if not (opposite and all(within(end, one) for end, one in zip(ends, stated, strict=True))):
                 continue
-            if enclose_split(top, inside, lambda x: x.is_finite and (x.is_positive or x.is_negative)):
-                return enclose_split(bottom, inside, lambda _: True)
-        except (Undefined, RecheckFailed):
+            if sympy.rem(sympy.expand(bottom), sympy.expand(base), r) != 0:
+                continue
+            if enclose_split(bottom, inside, lambda _: True) and enclose_split(top, inside, _is_apart_from_zero):
+                return True
+        except (Undefined, RecheckFailed, sympy.PolynomialError):
             continue
     return False
+
+
+def _is_apart_from_zero(range_: Span) -> bool:
+    return range_.is_finite and (range_.is_positive or range_.is_negative)
 
 
 def _tail(place: Place, start: Rational, stated: Any, evidence: Mapping[str, Any], *, grows: bool) -> None:

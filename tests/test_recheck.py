@@ -1,0 +1,534 @@
+"""The independent checker accepts what the prover proves, and no forgery that changes what is claimed."""
+
+import copy
+import hashlib
+import json
+import random
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import sympy
+from flint import arb, fmpq
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sympy import Rational, Symbol
+
+from sapo_gates import FAMILIES, certify
+from sapo_gates.errors import CertificateError, RecheckFailed
+from sapo_gates.functions import sigmoid
+from sapo_gates.gatefile import parse_gate
+from sapo_gates.recheck import PROFILES, recheck
+from sapo_gates.recheck.algebra import Range
+from sapo_gates.recheck.limits import ABOVE, DOWN, UP, Limit, limit
+from sapo_gates.recheck.sections import partitions
+from sapo_gates.recheck.spans import FUNCTIONS, Span, Undefined, span_of, working_precision
+
+TAU = '[parameters.tau]\ndomain = "{}"\npositive = 1\nnegative = 1\n'
+USER_GATES = {
+    "arctan by its weight": ('weight = "1/(1 + tau^2*(r - 1)^2)"', "(0, oo)"),
+    "two dimensions, anchored at 1": ('weight = "(1 + tau*(r-1)^2)*exp(-2*tau*(r-1)^2 - (r-1)^4)"', "[1/2, 2]"),
+    "score weight with a corner": ('score = "Min(r, 5)"', None),
+    "log-normal": ('weight = "exp(-tau^2*z^2/2)"', "(0, oo)"),
+    "compact bump": ('weight = "Piecewise((exp(1-1/(1-(tau*(r-1))^2)), Abs(tau*(r-1))<1),(0,True))"', "(0, oo)"),
+    "corners that move": ('weight = "Max(0, Min(1, (3.7 - tau*Abs(r-1))/2.7))"', "(0, oo)"),
+    "corners that change order": ('value = "Min(r, 3/2, 1 + tau)"', "(0, oo)"),
+    "needle": ('weight = "sech(5*(r-1))^2 + 1e-6*exp(-((r-37)*100)^2)"', None),
+    "pole": ('value = "1 + 1/(r - 2)"', None),
+    "pole at an irrational place": ('weight = "1/(r^2 - 2)"', None),
+    "undefined logarithm": ('value = "log(r - 1/2)"', None),
+    "jump at an irrational place": ('weight = "Piecewise((1/(1+(r-1)^2), r^2<=2),(1/5,True))"', None),
+    "jump upwards": ('weight = "Piecewise((1/(1+(r-1)^2), r < 3),(1/3,True))"', None),
+    "peak away from 1": ('weight = "2/(1 + (tau*(r-1) - 1)^2)"', "(0, oo)"),
+    "two parameters": ('weight = "a/(1+tau^2*(r-1)^2) + (1-a)*exp(-tau^2*(r-1)^2/2)"', "(0, oo)"),
+    "every sign its own": ('weight_pos = "1 - (r-1)/0.2"\nweight_neg = "1 + (r-1)/0.2"', None),
+    "no trust region at tau <= 1": ('weight = "sech(tau*z/2)^2"', "(0, oo)"),
+}
+
+_made: dict[tuple[str, str], dict[str, Any]] = {}
+
+
+def gate_of(name: str):
+    text, domain = USER_GATES[name]
+    parameters = TAU.format(domain) if domain else ""
+    parameters += '[parameters.a]\ndomain = "[0, 1]"\npositive = 0.5\nnegative = 0.5\n' if "a/(" in text else ""
+    return parse_gate(f'[gate]\nname = "user"\n{text}\n{parameters}')
+
+
+def made(name: str, profile: str = "trust-region") -> dict[str, Any]:
+    """A fresh copy of a certificate as it is read back from JSON; each is proved once."""
+    if (name, profile) not in _made:
+        gate = gate_of(name) if name in USER_GATES else name
+        _made[name, profile] = json.loads(json.dumps(certify(gate, profile=profile, budget=20).to_json()))
+    return copy.deepcopy(_made[name, profile])
+
+
+def signed(certificate: dict[str, Any]) -> dict[str, Any]:
+    """With the digest that a forger would write."""
+    claims = {key: value for key, value in certificate.items() if key not in ("digest", "numerics")}
+    text = json.dumps(claims, sort_keys=True, separators=(",", ":"))
+    certificate["digest"] = "sha256:" + hashlib.sha256(text.encode()).hexdigest()
+    return certificate
+
+
+def entry(certificate: dict[str, Any], id_: str, sign: str = "positive") -> dict[str, Any]:
+    return next(e for e in certificate["requirements"] if (e["id"], e["sign"]) == (id_, sign))
+
+
+@pytest.mark.parametrize("profile", PROFILES)
+@pytest.mark.parametrize("name", [family.name for family in FAMILIES])
+def test_the_certificate_of_every_family_holds(name: str, profile: str) -> None:
+    recheck(made(name, profile))
+
+
+@pytest.mark.parametrize("name", USER_GATES)
+def test_the_certificate_of_a_users_gate_holds(name: str) -> None:
+    recheck(made(name))
+
+
+def test_the_two_dimensional_proof_has_leaves_in_both_and_anchors() -> None:
+    leaves = entry(made("two dimensions, anchored at 1"), "monotone-decay")["evidence"]["sections"][1]["leaves"]
+    assert all(set(leaf["box"]) == {"r", "tau"} for leaf in leaves)
+    assert "anchor-2" in {leaf["rule"] for leaf in leaves}
+
+
+def test_a_certificate_is_read_from_a_file(tmp_path: Path) -> None:
+    path = tmp_path / "certificate.json"
+    path.write_text(json.dumps(made("arctan")), encoding="utf-8")
+    recheck(path)
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{", '{"format": "another"}', '{"format": "sapo-gates-certificate/1"}'])
+def test_what_is_no_certificate_is_told_apart(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "certificate.json"
+    path.write_text(text, encoding="utf-8")
+    with pytest.raises(CertificateError, match="certify -o"):
+        recheck(path)
+
+
+# Forgeries: (name of the certificate, what the forger does, what the checker says) --------------------------------
+
+Forgery = Callable[[dict[str, Any]], None]
+TWO = "two dimensions, anchored at 1"
+
+
+def decay(certificate: dict[str, Any], section: int = 1) -> dict[str, Any]:
+    return entry(certificate, "monotone-decay")["evidence"]["sections"][section]
+
+
+def drop_leaf(c: dict[str, Any]) -> None:
+    decay(c)["leaves"].pop(3)
+
+
+def drop_section(c: dict[str, Any]) -> None:
+    entry(c, "monotone-decay")["evidence"]["sections"].pop()
+
+
+def narrow_leaf(c: dict[str, Any]) -> None:
+    box = decay(c)["leaves"][0]["box"]
+    box["tau"] = [box["tau"][0], "41/40" if box["tau"][1] != "41/40" else "1"]
+
+
+def widen_leaf(c: dict[str, Any]) -> None:
+    leaf = next(leaf for leaf in decay(c)["leaves"] if leaf["box"]["tau"][1] != "2")
+    leaf["box"]["tau"][1] = "2"
+
+
+def leave_section(c: dict[str, Any]) -> None:
+    decay(c)["leaves"][0]["box"]["tau"] = ["-1", "2"]
+
+
+def drop_dimension(c: dict[str, Any]) -> None:
+    section = decay(c)
+    section["leaves"] = [{"box": {"r": ["1", "oo"]}, "rule": "log-derivative"}]
+
+
+def other_gate(c: dict[str, Any]) -> None:
+    c["gate"] = made("erf")["gate"]
+
+
+def other_text(c: dict[str, Any]) -> None:
+    c["gate"]["text"] = c["gate"]["text"].replace("atan(tau*(r - 1))/tau", "atan(tau*(r - 1))/tau + r/100")
+    c["gate"]["digest"] = parse_gate(c["gate"]["text"]).digest
+
+
+def other_domain(c: dict[str, Any]) -> None:
+    c["gate"]["text"] = c["gate"]["text"].replace('"[1/2, 2]"', '"[1/4, 2]"')
+    c["gate"]["digest"] = parse_gate(c["gate"]["text"]).digest
+    for one in c["requirements"]:
+        one["scope"] = one["scope"].replace("[1/2, 2]", "[1/4, 2]")
+
+
+def other_scope(c: dict[str, Any]) -> None:
+    entry(c, "monotone-decay")["scope"] = "for all tau in (-oo, oo)"
+
+
+def anchor_without_licence(c: dict[str, Any]) -> None:
+    for leaf in decay(c)["leaves"]:
+        leaf["rule"] = "anchor-2"
+
+
+def log_without_licence(c: dict[str, Any]) -> None:
+    for section in entry(c, "monotone-decay")["evidence"]["sections"]:
+        for leaf in section["leaves"]:
+            leaf["rule"] = "log-derivative"
+
+
+def unknown_rule(c: dict[str, Any]) -> None:
+    decay(c)["leaves"][0]["rule"] = "obvious"
+
+
+def claim_proved(c: dict[str, Any]) -> None:
+    source = entry(made("arctan"), "monotone-decay")
+    forged = entry(c, "monotone-decay")
+    forged.update(verdict="proved", witness=None, evidence=source["evidence"])
+
+
+def claim_everything_certified(c: dict[str, Any]) -> None:
+    c["verdict"] = "certified"
+
+
+def move_witness(c: dict[str, Any]) -> None:
+    witness = entry(c, "monotone-decay")["witness"]
+    witness["r"] = ["30", "31"]
+
+
+def cross_one(c: dict[str, Any]) -> None:
+    witness = entry(c, "monotone-decay")["witness"]
+    witness["r"] = ["1/1000", "1"]
+    witness["enclosure"] = [["0", "1/2"], ["1", "2"]]
+
+
+def outside_domain(c: dict[str, Any]) -> None:
+    entry(c, "unit-peak")["witness"]["parameters"] = {"tau": "-1"}
+
+
+def higher_tail(c: dict[str, Any]) -> None:
+    entry(c, "vanishing-score")["witness"]["enclosure"] = [["6", "oo"]]
+
+
+def earlier_tail(c: dict[str, Any]) -> None:
+    entry(c, "vanishing-score")["witness"]["r"] = ["1/100"]
+
+
+def other_jump(c: dict[str, Any]) -> None:
+    entry(c, "continuously-differentiable")["witness"]["r"] = ["3/2"]
+
+
+def other_bracket(c: dict[str, Any]) -> None:
+    entry(c, "continuously-differentiable")["witness"]["r"] = ["3/2", "5/2"]
+
+
+def other_point(c: dict[str, Any]) -> None:
+    entry(c, "continuously-differentiable")["witness"]["r"] = ["3"]
+
+
+def remove_requirement(c: dict[str, Any]) -> None:
+    c["requirements"].remove(entry(c, "vanishing-score", "negative"))
+
+
+def repeat_requirement(c: dict[str, Any]) -> None:
+    c["requirements"][0] = copy.deepcopy(c["requirements"][1])
+
+
+def other_weight(c: dict[str, Any]) -> None:
+    for section in entry(c, "monotone-decay")["evidence"]["sections"]:
+        section["weight"] = "1/(u**2 + 2)"
+
+
+def other_elimination(c: dict[str, Any]) -> None:
+    text = json.dumps(c["requirements"])
+    c["requirements"] = json.loads(text.replace('"scaled"', '"log-scaled"'))
+
+
+def eliminate_too_much(c: dict[str, Any]) -> None:
+    for section in entry(c, "monotone-decay")["evidence"]["sections"]:
+        section.update(chart="scaled", eliminates="tau", t="u", position="u")
+        section["leaves"] = [{"box": {"u": section["leaves"][0]["box"]["r"]}, "rule": "log-derivative"}]
+
+
+def shrink_cells(c: dict[str, Any]) -> None:
+    text = json.dumps(c["requirements"])
+    c["requirements"] = json.loads(text.replace('"domains": {"tau": "(0, oo)"}', '"domains": {"tau": "(1, oo)"}'))
+
+
+def drop_cell(c: dict[str, Any]) -> None:
+    evidence = entry(c, "monotone-decay")["evidence"]
+    gone = evidence["sections"][0]["domains"]
+    for key in ("sections", "jumps"):
+        evidence[key] = [one for one in evidence[key] if one["domains"] != gone]
+
+
+def skew_position(c: dict[str, Any]) -> None:
+    for section in entry(c, "monotone-decay")["evidence"]["sections"]:
+        if section["t"] == "t":
+            section["position"] += "/2"
+
+
+def swap_sides(c: dict[str, Any]) -> None:
+    for section in entry(c, "monotone-decay")["evidence"]["sections"]:
+        section["side"] = {"left": "right", "right": "left"}[section["side"]]
+
+
+def hide_jump(c: dict[str, Any]) -> None:
+    entry(c, "monotone-decay")["evidence"]["jumps"] = []
+
+
+def shrink_jump(c: dict[str, Any]) -> None:
+    for jump in entry(c, "monotone-decay")["evidence"]["jumps"]:
+        jump["left"] = jump["right"]
+
+
+def drop_join(c: dict[str, Any]) -> None:
+    entry(c, "continuously-differentiable")["evidence"]["joins"].pop()
+
+
+def other_limit_form(c: dict[str, Any]) -> None:
+    entry(c, "vanishing-score")["evidence"]["ends"][0]["terms"][0]["form"] = "s/(tau*(s**2 + 2))"
+
+
+def drop_term(c: dict[str, Any]) -> None:
+    entry(c, "vanishing-score")["evidence"]["ends"][0]["terms"] = []
+
+
+def drop_end(c: dict[str, Any]) -> None:
+    entry(c, "bounded-score")["evidence"]["ends"].pop()
+
+
+def inside_another_chart(c: dict[str, Any]) -> None:
+    for one in entry(c, "bounded-score")["evidence"]["ends"]:
+        one["rule"] = "inside"
+
+
+def lean_on_nothing(c: dict[str, Any]) -> None:
+    """unit-peak rests on a monotone-decay that is refuted."""
+    joins = entry(made("arctan by its weight"), "unit-peak")["evidence"]["joins"]
+    entry(c, "unit-peak").update(verdict="proved", witness=None, evidence={"by": "monotone-decay", "joins": joins})
+
+
+FORGERIES: list[tuple[str, Forgery, str]] = [
+    (TWO, drop_leaf, "leaves do not fit"),
+    (TWO, drop_section, "do not reach both ends"),
+    (TWO, narrow_leaf, "monotone-decay, positive"),
+    (TWO, widen_leaf, "monotone-decay, positive"),
+    (TWO, leave_section, "leaves the section"),
+    (TWO, drop_dimension, "do not span"),
+    ("arctan", other_gate, "positive"),
+    ("arctan", other_text, "positive"),
+    (TWO, other_domain, "cells are not the declared domain"),
+    ("arctan", other_scope, "the scope is not"),
+    ("softsign-abs", anchor_without_licence, "is not shown by 'anchor-2'"),
+    ("compact bump", log_without_licence, "is not shown by 'log-derivative'"),
+    ("arctan", unknown_rule, "is not shown by 'obvious'"),
+    ("needle", claim_proved, "the verdict is|monotone-decay"),
+    ("hard-clip", claim_everything_certified, "the verdict is refuted, not certified"),
+    ("needle", move_witness, "does not grow"),
+    ("needle", cross_one, "does not grow"),
+    ("peak away from 1", outside_domain, "is outside"),
+    ("score weight with a corner", higher_tail, "does not hold on the tail"),
+    ("score weight with a corner", earlier_tail, "the tail starts after"),
+    ("hard-clip", other_jump, "nothing jumps"),
+    ("pole at an irrational place", other_bracket, "not shown to break"),
+    ("jump at an irrational place", other_bracket, "not shown to break"),
+    ("pole", other_point, "not shown to be undefined"),
+    ("undefined logarithm", other_point, "not shown to be undefined"),
+    ("arctan", remove_requirement, "not every requirement"),
+    ("arctan", repeat_requirement, "not every requirement"),
+    ("arctan", other_weight, "the weight is not"),
+    ("arctan", other_elimination, "positive"),
+    (TWO, eliminate_too_much, "positive"),
+    ("arctan", shrink_cells, "cells are not the declared domain"),
+    ("corners that change order", drop_cell, "cells are not the declared domain"),
+    ("hard-clip", skew_position, "does not map"),
+    ("arctan", swap_sides, "is not on the"),
+    ("hard-clip", hide_jump, "one entry for each breakpoint"),
+    ("hard-clip", shrink_jump, "the limit of weight"),
+    ("arctan", drop_join, "one entry for each breakpoint"),
+    ("arctan", other_limit_form, "is not s/"),
+    ("arctan", drop_term, "do not add up"),
+    ("arctan", drop_end, "one entry for each end"),
+    ("log-normal", inside_another_chart, "not inside this chart"),
+    ("peak away from 1", lean_on_nothing, "the verdict is|monotone-decay is not proved"),
+]
+
+
+@pytest.mark.parametrize(("name", "forge", "says"), FORGERIES, ids=[f"{f.__name__}: {n}" for n, f, _ in FORGERIES])
+def test_a_forged_certificate_is_rejected_even_with_a_new_digest(name: str, forge: Forgery, says: str) -> None:
+    certificate = made(name)
+    forge(certificate)
+    assert certificate != made(name), "nothing was forged"
+    with pytest.raises(RecheckFailed, match=says):
+        recheck(signed(certificate))
+
+
+def test_an_undecided_requirement_edited_to_proved_is_rejected() -> None:
+    certificate = json.loads(json.dumps(certify(gate_of(TWO), budget=1e-9).to_json()))
+    assert certificate["verdict"] == "undecided"
+    recheck(certificate)
+    for one in certificate["requirements"]:
+        one["verdict"] = "proved"
+    certificate["verdict"] = "certified"
+    with pytest.raises(RecheckFailed, match="monotone-decay"):
+        recheck(signed(certificate))
+
+
+def test_a_changed_certificate_without_a_new_digest_is_rejected() -> None:
+    certificate = made("arctan")
+    certificate["requirements"][0]["says"] = "trust me"
+    with pytest.raises(RecheckFailed, match="digest"):
+        recheck(certificate)
+
+
+def test_other_words_are_no_forgery() -> None:
+    certificate = made("arctan")
+    certificate["requirements"][0].update(says="so it is", method="by hand")
+    recheck(signed(certificate))
+
+
+# Random mutations -------------------------------------------------------------------------------------------------
+
+WORDS = {"says", "method", "why", "versions", "precision"}
+Path_ = tuple[str | int, ...]
+
+
+def places(value: Any, path: Path_ = ()) -> Iterator[Path_]:
+    """The path of every value inside."""
+    yield path
+    items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for key, item in items:
+        yield from places(item, (*path, key))
+
+
+def at(value: Any, path: Path_) -> Any:
+    for key in path:
+        value = value[key]
+    return value
+
+
+def mutate(certificate: dict[str, Any], chance: random.Random) -> tuple[Path_, Any, Any]:
+    """Change one value somewhere: another text or number, an item dropped or doubled, another verdict."""
+    roots = [path for path in places(certificate) if path and path[0] not in ("digest", "numerics")]
+    path = chance.choice(roots)
+    parent, old = at(certificate, path[:-1]), at(certificate, path)
+    texts = sorted({v for p in roots if isinstance(v := at(certificate, p), str) and p[-1] not in WORDS})
+    match old:
+        case str() if old.lstrip("-").replace("/", "").isdigit() and chance.random() < 0.7:
+            new: Any = str(sympy.Rational(old) + chance.choice([1, -1, sympy.Rational(1, 1000), 17]))
+        case str():
+            new = chance.choice([*texts, "", "0", "1", "r", "oo"])
+        case list() if old and chance.random() < 0.8:
+            index = chance.randrange(len(old))
+            new = old[:index] + old[index + 1 :] if chance.random() < 0.5 else [*old, old[index]]
+        case _:
+            new = chance.choice([None, [], {}, 0, True, "proved"])
+    parent[path[-1]] = new
+    return path, old, new
+
+
+def keeps_the_meaning(path: Path_, old: Any, new: Any) -> bool:
+    """Words may change, a rule be another that holds too, a limit be left unsaid, a formula be respelled."""
+    if WORDS & set(path) or old == new:
+        return True
+    if path[-1] == "rule" or (path[-1] in ("left", "right") and new is None):
+        return True
+    if "enclosure" in path:  # accepted only where it still holds what it should
+        return True
+    if path[:2] == ("gate", "text"):
+        return parse_gate(new).digest == parse_gate(old).digest
+    if isinstance(old, str) and isinstance(new, str):
+        return bool(sympy.simplify(sympy.sympify(f"({old}) - ({new})")) == 0)
+    return False
+
+
+@pytest.mark.parametrize("name", ["arctan", "hard-clip", "corners that change order", "needle", TWO])
+def test_no_random_mutation_that_changes_the_meaning_passes(name: str) -> None:
+    chance = random.Random(f"mutations of {name}")
+    rejected = 0
+    for _ in range(40):
+        certificate = made(name)
+        path, old, new = mutate(certificate, chance)
+        try:
+            recheck(signed(certificate))
+        except (RecheckFailed, CertificateError):
+            rejected += 1
+        else:
+            assert keeps_the_meaning(path, old, new), f"{path}: {old!r} -> {new!r} was accepted"
+    assert rejected >= 20, "the mutations hardly ever change the meaning"
+
+
+# The checker's own arithmetic -------------------------------------------------------------------------------------
+
+RATIONALS = st.fractions(min_value=-8, max_value=8, max_denominator=64)
+X = Symbol("x", real=True)
+ONE_ARGUMENT = [f for f, (arity, _) in FUNCTIONS.items() if arity == 1]
+
+
+def lies_in(image: Span, ball: arb) -> bool:
+    return not (ball < image.low or ball > image.high)
+
+
+@given(data=st.data(), ends=st.tuples(RATIONALS, RATIONALS), share=st.fractions(0, 1, max_denominator=16))
+@settings(max_examples=150, deadline=None)
+def test_every_function_of_a_span_contains_its_values(data: st.DataObject, ends: Any, share: Any) -> None:
+    low, high = sorted(ends)
+    formulas = [f(X) for f in ONE_ARGUMENT] + [X**2, X**-3, sympy.sqrt(X), X ** Rational(5, 3), 2**X, X * sigmoid(X)]
+    formula = data.draw(st.sampled_from(formulas))
+    point = low + (high - low) * share
+    with working_precision():
+        try:
+            image = span_of(formula)({X: Range(low, high, True, True).span})
+        except Undefined:
+            return
+        value = formula.xreplace({X: Rational(point.numerator, point.denominator)}).evalf(40)
+        assert value.is_real
+        assert lies_in(image, arb(str(value), 1e-30 * (1 + abs(float(value)))))
+
+
+@given(a=st.tuples(RATIONALS, RATIONALS), b=st.tuples(RATIONALS, RATIONALS), share=st.tuples(*[st.fractions(0, 1)] * 2))
+@settings(max_examples=200, deadline=None)
+def test_sums_and_products_of_spans_contain_theirs(a: Any, b: Any, share: Any) -> None:
+    (p, q), (s, t) = sorted(a), sorted(b)
+    x, y = p + (q - p) * share[0], s + (t - s) * share[1]
+    one, other = Range(p, q, True, True).span, Range(s, t, True, True).span
+    for image, value in ((one + other, x + y), (one * other, x * y)):
+        assert lies_in(image, arb(fmpq(value.numerator, value.denominator)))
+
+
+def test_ends_that_are_not_attained_stay_so() -> None:
+    everything = Range(float("-inf"), float("inf")).span
+    assert span_of(sympy.sech(X) ** 2)({X: everything}).is_positive
+    positive = Range(0, float("inf")).span  # type: ignore[arg-type]
+    assert (positive * positive).is_positive
+    assert not span_of(X**2)({X: everything}).is_positive
+    assert (Span(arb(0), arb(0)) * everything).is_zero
+
+
+@pytest.mark.parametrize(
+    "formula", [X - X * 2 + sympy.exp(X), sympy.exp(-X) * X, X / (1 + X), sympy.tan(X), sympy.sin(X)]
+)
+def test_indeterminate_limits_are_refused(formula: sympy.Expr) -> None:
+    with pytest.raises(Undefined):
+        limit(formula, X, UP, {})
+
+
+def test_certain_limits_are_found() -> None:
+    assert limit(1 / (1 + X**2), X, UP, {}).is_zero
+    assert limit(sympy.exp(X), X, DOWN, {}) == Limit(limit(sympy.exp(X), X, DOWN, {}).span, 1)
+    assert limit(-1 / X, X, ABOVE, {}) == DOWN
+    assert not limit(1 / X, X, UP, {}).tends(1), "0 from above is not a positive limit"
+
+
+def test_a_partition_has_neither_gap_nor_overlap() -> None:
+    def box(*ends: int) -> list[Range]:
+        return [Range(low, high, True, True) for low, high in zip(ends[::2], ends[1::2], strict=True)]  # type: ignore[arg-type]
+
+    whole = box(0, 2, 0, 2)
+    assert partitions([box(0, 1, 0, 2), box(1, 2, 0, 1), box(1, 2, 1, 2)], whole, points=False)
+    assert not partitions([box(0, 1, 0, 2), box(1, 2, 0, 1)], whole, points=False)
+    assert not partitions([box(0, 1, 0, 2), box(1, 2, 0, 2), box(1, 2, 1, 2)], whole, points=False)
+    assert not partitions([box(0, 1, 0, 2), box(1, 3, 0, 2)], whole, points=False)
+    assert not partitions([], whole, points=False)
+    closed, left = [Range(0, 2, True, True)], [Range(0, 1, True, False)]  # type: ignore[arg-type]
+    assert partitions([left, [Range(1, 2, True, True)]], closed, points=True)  # type: ignore[arg-type]
+    assert not partitions([left, [Range(1, 2, False, True)]], closed, points=True)  # type: ignore[arg-type]
