@@ -96,6 +96,9 @@ def _parser() -> _Parser:
     rechecked = command("recheck", _recheck, "evaluate every proof of a certificate again, by the independent checker")
     rechecked.add_argument("certificate", metavar="CERT.json")
     takes_json(rechecked)
+    sheet = command("datasheet", _datasheet, "a gate's numbers: width, strength, smoothness, tail, each enclosed")
+    takes_gate(sheet)
+    takes_json(sheet)
     exported = command("export", _export, "a certified gate as a standalone file")
     takes_gate(exported)
     exported.add_argument("--to", default="python", help="python: a module that needs torch only")
@@ -176,6 +179,25 @@ def _recheck(options: argparse.Namespace) -> int:
     return 0
 
 
+def _datasheet(options: argparse.Namespace) -> int:
+    from sapo_gates.datasheet import datasheet  # only this command needs it
+
+    gate, (both, positive, negative) = load_gate(options.gate), _assignments(options)
+    sheets = datasheet(gate, positive={**both, **positive}, negative={**both, **negative})
+    if options.json:
+        print(json.dumps({"gate": gate.name, "digest": gate.digest, "datasheet": sheets}, indent=1, ensure_ascii=False))
+        return 0
+    print(gate.name)
+    for sign, sheet in sheets.items():
+        at = ", ".join(f"{name} = {value}" for name, value in next(iter(sheet.values()))["at"].items())
+        print(f"\n{CONDITION[sign]}{', ' + at if at else ''}")
+        for name, entry in sheet.items():
+            bounds = "" if entry["enclosure"] is None else "[{}, {}]".format(*entry["enclosure"])
+            shown = "; ".join(part for part in (bounds, entry["closed_form"], entry.get("says")) if part)
+            print(f"  {name.replace('_', ' '):<24} {shown}")
+    return 0
+
+
 def _export(options: argparse.Namespace) -> int:
     try:
         from sapo_gates.export import export
@@ -203,6 +225,12 @@ def _write(path: str, writing: Any) -> None:
 def _gate(options: argparse.Namespace) -> Gate:
     """The gate with what `--set` fixes."""
     gate = load_gate(options.gate)
+    both, positive, negative = _assignments(options)
+    return gate.bind(both, positive=positive, negative=negative) if options.set else gate
+
+
+def _assignments(options: argparse.Namespace) -> tuple[dict[str, str], dict[str, str], dict[str, str]]:
+    """What `--set` names: for both signs of A, for A > 0, for A <= 0."""
     numbers: dict[str, dict[str, str]] = {"": {}, **{sign: {} for sign in SIGNS}}
     for assignment in options.set:
         target, equals, value = assignment.partition("=")
@@ -212,9 +240,7 @@ def _gate(options: argparse.Namespace) -> Gate:
                 f"--set {assignment!r} is no assignment; write tau=10, positive.tau=10 or negative.tau=12."
             )
         numbers[sign][name] = value
-    if not options.set:
-        return gate
-    return gate.bind(numbers[""], positive=numbers["positive"], negative=numbers["negative"])
+    return numbers[""], numbers["positive"], numbers["negative"]
 
 
 def _seconds(text: str) -> float:

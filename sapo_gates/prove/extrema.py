@@ -89,8 +89,9 @@ class Curve:
         return Forms(forms())
 
     @cached_property
-    def _log_slope(self) -> Enclosure:
-        return enclosure_of(log_derivative(self.expression, self.t))
+    def _log_slopes(self) -> "Forms":
+        rate = log_derivative(self.expression, self.t)
+        return Forms(form() for form in (lambda: rate, lambda: tamed(_as_one_fraction, rate)))
 
     @cached_property
     def _far_values(self) -> "Forms":
@@ -194,6 +195,7 @@ class Curve:
             yield found
             if found is not None and (not unbounded or (found.lower.is_finite() and found.upper.is_finite())):
                 break
+            unbounded = unbounded or found is None or not (found.lower.is_finite() and found.upper.is_finite())
         if self.slope_sign(box):
             yield _try(lambda: hull(self._end(box, "lower"), self._end(box, "upper")))
         elif unbounded:
@@ -238,7 +240,7 @@ class Curve:
             return _sign(lambda: rate(here) if sign > 0 else -rate(here), strict=strict)
 
         far = self._far_slopes if box.upper == inf and box.lower > 0 else ()
-        for rate in (self._log_slope, *far):
+        for rate in (*self._log_slopes, *far):
             found = log_sign(rate)
             if found:
                 return found
@@ -284,6 +286,10 @@ def limit_at_pole(numerator: Expr, denominator: Expr, t: Symbol, point: Expr, di
             return None
     leading = substitute(numerator, {t: point}) * substitute(lowest, {t: point}) * direction**order
     return 1 if leading.is_positive else -1 if leading.is_negative else None
+
+
+def _as_one_fraction(expression: Expr) -> Expr:
+    return sympy.factor(expression)
 
 
 class Forms:

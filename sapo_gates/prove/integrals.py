@@ -1,6 +1,7 @@
 """Integrals of one section's functions, enclosed: Taylor on boxes, the widest split first.
 
-On a box of width h around m the integral of g is g(m) h + g''(m) h^3/24 + h^5/1920 times a value of g'''' on the box. On a tail the function falls at least like t^-p, p > 1, which bounds what is left beyond a start T by
+On a box of width h around m the integral of g is g(m) h + g''(m) h^3/24 + h^5/1920 times a value of the 4th derivative.
+On a tail the function falls at least like t^-p, p > 1, which bounds what is left beyond a start T by
 g(T) T/(p - 1).
 """
 

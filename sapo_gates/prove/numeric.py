@@ -40,7 +40,7 @@ class Numeric:
             Unsupported: a corner that cannot be placed.
         """
         (branch,) = branches_of(self.gate.kind, substitute(self.gate.declared(self.side), self.values), ())
-        return replace(branch, sections=tuple(_in_log(section) for section in branch.sections))
+        return replace(branch, sections=tuple(_tidied(_in_log(section)) for section in branch.sections))
 
     @property
     def sections(self) -> tuple[Section, ...]:
@@ -115,6 +115,13 @@ def _in_log(section: Section) -> Section:
         weight=substitute(section.weight, moved),
         value=None if section.value is None else substitute(section.value, moved),
     )
+
+
+def _tidied(section: Section) -> Section:
+    """The weight with its rational parts factored, if that is shorter: moved sections spell 100 (t/10 - 1/10)^2."""
+    short = tamed(lambda e: sympy.factor(e, deep=True), section.weight)
+    shorter = sympy.count_ops(short) < sympy.count_ops(section.weight)
+    return replace(section, weight=short) if shorter else section
 
 
 def _primitive(section: Section, inner: str) -> Expr | None:

@@ -1,0 +1,135 @@
+"""The datasheet's numbers: those known from the literature and by hand, for every family, and what has no number."""
+
+from typing import Any
+
+import mpmath
+import pytest
+from flint import arb
+from sympy import Integer, Rational
+
+from sapo_gates import FAMILIES, Gate, load_gate
+from sapo_gates.datasheet import _Sheet, datasheet
+from sapo_gates.errors import ParameterValueError, UnknownParameter
+from sapo_gates.gatefile import parse_gate
+from sapo_gates.prove.interval import Interval, working_precision
+from sapo_gates.prove.numeric import Numeric
+
+KNOWN_AT_TAU_ONE = {
+    "sigmoid": {"half_width_right": 1.7627, "curvature": -0.5, "value_range_all_reals": 4, "weight_lipschitz": 0.3849,
+                "score_supremum": 1.5747, "score_supremum_at": 2.060},
+    "erf": {"half_width_right": 1.1774, "curvature": -1, "value_range_all_reals": 2.5066, "weight_lipschitz": 0.6065,
+            "score_supremum": 1.3367},
+    "arctan": {"half_width_right": 1, "curvature": -2, "value_range_all_reals": 3.1416, "weight_lipschitz": 0.6495,
+               "score_supremum": 1.2071, "score_supremum_at": 2**0.5},
+    "softsign": {"half_width_right": 0.7664, "curvature": -3, "value_range_all_reals": 2, "weight_lipschitz": 0.8587,
+                 "score_supremum": 1.1430},
+}  # fmt: skip
+"""Derived by hand and printed to four digits."""
+
+HALF_WIDTH_AT_TAU_TEN = {"sigmoid": 0.176, "erf": 0.118, "arctan": 0.100, "softsign": 0.077}
+
+
+def at_tau(name: str, tau: int) -> dict[str, Any]:
+    return datasheet(name, positive={"tau": tau}, negative={"tau": tau})["positive"]
+
+
+def ends(entry: dict[str, Any]) -> tuple[mpmath.mpf, mpmath.mpf]:
+    low, high = entry["enclosure"]
+    return mpmath.mpf(low), mpmath.mpf(high)
+
+
+def gate(*lines: str, domain: str = "(0, oo)", tau: int = 10) -> Gate:
+    return parse_gate(
+        "\n".join(['[gate]\nname = "g"', *lines, f'[parameters.tau]\ndomain = "{domain}"\npositive = {tau}'])
+    )
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", KNOWN_AT_TAU_ONE)
+def test_known_numbers_at_tau_one_are_reproduced(name: str) -> None:
+    sheet = at_tau(name, 1)
+    for quantity, known in KNOWN_AT_TAU_ONE[name].items():
+        low, high = ends(sheet[quantity])
+        assert low <= high
+        assert abs(low - known) < 6e-5 * max(1, abs(known)) * 10 ** (quantity == "score_supremum_at")
+        assert high - low <= 1e-6 * abs(high)
+
+
+@pytest.mark.slow
+def test_the_curvature_in_log_ratio_is_larger_than_the_papers_constant() -> None:
+    for tau, known in ((1, "1.4731406"), (2, "3.0021003"), (4, "9.0825691"), (10, "51.1173003"), (12, "73.1196094")):
+        low, high = ends(at_tau("sigmoid", tau)["log_curvature"])
+        assert low - mpmath.mpf("1e-6") < mpmath.mpf(known) < high
+        assert low > tau**2 / 2
+
+
+@pytest.mark.slow
+def test_half_widths_at_equal_tau_are_unequal() -> None:
+    for name, known in HALF_WIDTH_AT_TAU_TEN.items():
+        low, high = ends(at_tau(name, 10)["half_width_right"])
+        assert round(float(low), 3) == round(float(high), 3) == known
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("family", FAMILIES, ids=lambda family: family.name)
+def test_every_entry_of_every_family_has_a_tight_enclosure_or_words(family: Gate) -> None:
+    for sheet in datasheet(family).values():
+        for name, entry in sheet.items():
+            assert entry["enclosure"] is not None or entry["says"], name
+            assert not str(entry.get("says", "")).startswith("not "), f"{name}: {entry['says']}"
+            if entry["enclosure"] is not None and "value_range" not in name and "smoothness" not in name:
+                low, high = ends(entry)
+                assert high - low <= 1e-6 * abs(high), name
+
+
+def test_a_gate_without_tau_says_what_it_has_not() -> None:
+    sheet = datasheet("hard-clip")
+    assert sheet["positive"]["smoothness"]["says"] == "C^0, not C^1"
+    assert sheet["positive"]["half_width_right"]["closed_form"] == "epsilon"
+    assert sheet["positive"]["half_width_left"]["says"].startswith("never halves")
+    assert sheet["positive"]["kappa"]["enclosure"] == ["25", "25"]
+    assert sheet["negative"]["score_supremum"]["says"].startswith("unbounded")
+    assert sheet["positive"]["pessimism_kill_side"]["says"] == "pessimistic: f(r) A <= r A on r > 1"
+    assert sheet["negative"]["pessimism_kill_side"]["says"] == "pessimistic: f(r) A <= r A on r < 1"
+    assert sheet["positive"]["log_curvature"]["says"] == "oo: w jumps at r = 1.20000"
+
+
+def test_a_needle_of_the_score_far_out_is_part_of_its_supremum() -> None:
+    needle = parse_gate('[gate]\nname = "n"\nweight = "sech(5*(r-1))^2 + exp(-((r-37)*1000)^2)/10"\n')
+    entry = datasheet(needle)["positive"]["score_supremum"]
+    low, high = ends(entry)
+    assert mpmath.mpf("3.7") <= high
+    assert low >= mpmath.mpf("3.6999")
+
+
+def test_a_closed_form_that_disagrees_is_not_printed() -> None:
+
+    sheet = _Sheet(Numeric(load_gate("hard-clip"), "positive", {}), None)
+    with working_precision():
+        two = Interval.around(arb(2))
+        assert sheet.confirmed(Integer(2), two) == "2"
+        assert sheet.confirmed(Integer(2) + Rational(1, 10**12), two) is None
+
+
+@pytest.mark.parametrize(
+    ("weight", "says"),
+    [
+        ("1/(1 + Abs(tau*(r-1))^3)", "C^3, not C^4"),
+        ("1/(1 + (tau*(r-1))^2)", "analytic"),
+        ("Piecewise(((1 - (tau*(r-1))^2)^2, Abs(tau*(r-1)) < 1), (0, True))", "C^2, not C^3"),
+        ("Piecewise((exp(1 - 1/(1 - (tau*(r-1))^2)), Abs(tau*(r-1)) < 1), (0, True))", "C^oo, not analytic"),
+    ],
+)
+def test_smoothness_counts_the_derivatives_that_meet(weight: str, says: str) -> None:
+
+    found = gate(f'weight = "{weight}"')
+    with working_precision():
+        numeric = Numeric(found, "positive", {p: p.positive for p in found.parameters})
+        assert _Sheet(numeric, None).smoothness()["says"] == says
+
+
+def test_values_outside_the_domain_and_unknown_parameters_are_refused() -> None:
+    with pytest.raises(ParameterValueError, match="tau=0"):
+        datasheet("sigmoid", positive={"tau": 0})
+    with pytest.raises(UnknownParameter, match="'tau'"):
+        datasheet("sigmoid", negative={"tua": 1})
