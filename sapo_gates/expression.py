@@ -4,6 +4,7 @@ The grammar is Python's for arithmetic and comparisons, with `^` as a second spe
 (`0.1` is one tenth). Every function and name comes from `functions.py` or the gate's own parameters.
 """
 
+import math
 import re
 from collections.abc import Callable, Mapping
 from fractions import Fraction
@@ -24,7 +25,9 @@ MAX_DEPTH = 60  # nested brackets and signs
 MAX_EXPONENT = 1_000  # of a power whose base holds r or a parameter
 MAX_DIGITS = 1_000  # of an exact number, so that what was read can be written and read again
 MAX_BITS = 20_000  # of a number on the way there
+MAX_CONSTANT = 10_000  # that a function is applied to: cosh(1e30) has 10^29 digits, and sin(1e30) needs 30 more
 GAMMA_LIKE = ("gamma", "loggamma", "lowergamma", "uppergamma")
+MAX_ORDER = 10  # of an incomplete gamma function: sympy spells integer orders as that many terms
 CORNERS = ("Abs", "sign", "Max", "Min", "Piecewise")
 
 _TOKEN = re.compile(
@@ -196,7 +199,7 @@ class _Parser:
         if name == "Piecewise":
             return _piecewise(arguments)
         _check_call(name, [self.number_like(argument) for argument in arguments])
-        return ELEMENTARY[name](*arguments)
+        return _real(ELEMENTARY[name](*arguments))
 
     def number_like(self, operand: Any) -> Expr:
         if not isinstance(operand, Expr):
@@ -227,8 +230,17 @@ class _Parser:
                 return left / right
             case "**" | "^":
                 _check_power(left, right)
-                return left**right
+                return _real(left**right)
+        if left.has(sympy.Piecewise) or right.has(sympy.Piecewise):
+            raise GateTextError(f"{_shown(self.text)}: a condition holds no Piecewise; write one piece more instead.")
         return _RELATIONS[operator](left, right)
+
+
+def _real(value: Expr) -> Expr:
+    """The value, unless it is a number like asin(2) that is not real: sympy would look for its sign forever."""
+    if value.is_number and not value.has(sympy.nan, sympy.zoo, sympy.AccumBounds) and sympy.N(value, 5).has(sympy.I):
+        raise GateTextError(f"{_shown(str(value))} is not a real number; keep arguments inside the function's domain.")
+    return value
 
 
 def _literal(token: str) -> Expr:
@@ -274,12 +286,14 @@ def _check_power(base: Expr, exponent: Expr) -> None:
 
 def _check_call(name: str, arguments: list[Expr]) -> None:
     """The same for functions that sympy evaluates exactly."""
-    if name in GAMMA_LIKE:
-        for argument in arguments:
-            if argument.is_number and abs(sympy.N(argument, 5)) > 100:
-                raise GateTextError(
-                    f"{name}({argument}) is too large: numbers up to 100 are read there; rescale the formula."
-                )
+    largest = 100 if name in GAMMA_LIKE else math.inf if name in (*CORNERS, "sqrt", "log") else MAX_CONSTANT
+    for argument in arguments:
+        if argument.is_number and abs(sympy.N(argument, 5)) > largest:
+            raise GateTextError(
+                f"{name}({_shown(str(argument))}) is too large: numbers up to {largest} are read there; rescale."
+            )
+    if name in ("lowergamma", "uppergamma") and arguments[0].is_number and abs(sympy.N(arguments[0], 5)) > MAX_ORDER:
+        raise GateTextError(f"{name} of order {_shown(str(arguments[0]))}: orders up to {MAX_ORDER} are read.")
     if name in ("Max", "Min"):
         compared = sum(len(a.args) if a.func is ELEMENTARY[name] else 1 for a in arguments)
         if compared > MAX_COMPARED:

@@ -19,15 +19,28 @@ import sympy
 from sympy import Expr, Rational, Symbol
 
 from sapo_gates.errors import GateTextError, ParameterValueError, UnknownParameter, did_you_mean
-from sapo_gates.expression import parse_domain, parse_number
+from sapo_gates.expression import parse_domain, parse_expression, parse_number
 from sapo_gates.functions import CONSTANTS, ELEMENTARY, r, substitute, z
 from sapo_gates.verdict import SIGNS, Sign
 
 
+def _written(expression: Expr, parameters: Mapping[str, "Parameter"]) -> str:
+    """The text that reads as an expression with this text: sympy writes 1/(2*(r + 1)) and reads it as 1/(2*r + 2)."""
+    for _ in range(MAX_REREADS):
+        text = sympy.sstr(expression)
+        again = parse_expression(text, parameters)
+        if again == expression:
+            return text
+        expression = again
+    raise GateTextError(f"{text[:60]!r} has no text that sympy reads as it wrote it; simplify the formula.")
+
+
+MAX_REREADS = 5
+
+
 def _quoted(text: object) -> str:
     """As a TOML string; JSON's is one, but for the delete character, which TOML wants spelled."""
-    plain = sympy.sstr(text) if isinstance(text, Expr) else str(text)
-    return json.dumps(plain, ensure_ascii=False).replace("\x7f", "\\u007f")
+    return json.dumps(str(text), ensure_ascii=False).replace("\x7f", "\\u007f")
 
 
 Kind = Literal["value", "weight", "score"]
@@ -158,7 +171,7 @@ class Gate:
             floats = self.declared(sign).atoms(sympy.Float)
             if floats:
                 raise GateTextError(
-                    f"gate {self.name!r} holds the float {min(floats)}: proofs are about exact numbers; write a Rational."
+                    f"gate {self.name!r} holds the float {min(floats)}: proofs are about exact numbers; write Rational."
                 )
 
     @property
@@ -235,11 +248,12 @@ class Gate:
     def text(self) -> str:
         """The gate file that declares this gate; loading it gives the same gate."""
         lines = ["[gate]", f"name = {_quoted(self.name)}"]
-        if self.declared("positive") == self.declared("negative"):
-            lines.append(f"{self.kind} = {_quoted(self.declared('positive'))}")
+        parameters = {p.name: p for p in self.parameters}
+        positive, negative = (_quoted(_written(self.declared(sign), parameters)) for sign in SIGNS)
+        if positive == negative:
+            lines.append(f"{self.kind} = {positive}")
         else:
-            lines.append(f"{self.kind}_pos = {_quoted(self.declared('positive'))}")
-            lines.append(f"{self.kind}_neg = {_quoted(self.declared('negative'))}")
+            lines += [f"{self.kind}_pos = {positive}", f"{self.kind}_neg = {negative}"]
         lines += [f"{key} = {_quoted(text)}" for key in ("source", "says") if (text := getattr(self, key))]
         for p in self.parameters:
             lines += ["", f"[parameters.{p.name}]", f"domain = {_quoted(p.domain)}"]
