@@ -21,6 +21,7 @@ from sapo_gates.prove.boxes import Budget
 from sapo_gates.prove.case import Case
 from sapo_gates.prove.interval import PRECISION, working_precision
 from sapo_gates.requirements import requirements_of
+from sapo_gates.timelimit import deadline
 from sapo_gates.verdict import SIGNS, Proved, Refuted, Sign, Undecided, Witness
 
 FORMAT = "sapo-gates-certificate/1"
@@ -120,7 +121,7 @@ def certify(
     modules = requirements_of(profile)
     shared = Budget.seconds(budget)
     answers: list[Requirement] = []
-    with working_precision():
+    with working_precision(), deadline(budget):
         cases: dict[object, Case] = {}
         for sign in SIGNS:
             # where one formula serves both signs, so does one proof

@@ -1,11 +1,28 @@
 """A hard time limit for SymPy routines whose cost nobody can foresee."""
 
+import math
 import signal
 import threading
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import TypeVar
 
 Result = TypeVar("Result")
+
+
+_deadline: ContextVar[float] = ContextVar("deadline", default=math.inf)
+
+
+@contextmanager
+def deadline(seconds: float) -> Iterator[None]:
+    """Inside the block, no `within` goes on beyond so many seconds from now."""
+    token = _deadline.set(min(_deadline.get(), time.monotonic() + seconds))
+    try:
+        yield
+    finally:
+        _deadline.reset(token)
 
 
 class OutOfTime(Exception):
@@ -15,12 +32,13 @@ class OutOfTime(Exception):
 def within(seconds: float, work: Callable[[], Result]) -> Result:
     """The result of the work.
 
-    Only the main thread can be interrupted; in any other the work is not begun, so that nothing can hang there.
+    Only the main thread can be interrupted; in any other, and after a deadline, the work is not begun, so that nothing can hang there.
 
     Raises:
-        OutOfTime: it took longer, or this is not the main thread.
+        OutOfTime: it took longer, the deadline has passed, or this is not the main thread.
     """
-    if threading.current_thread() is not threading.main_thread():
+    seconds = min(seconds, _deadline.get() - time.monotonic())
+    if seconds <= 0 or threading.current_thread() is not threading.main_thread():
         raise OutOfTime
 
     def ring(signal_number: int, frame: object) -> None:

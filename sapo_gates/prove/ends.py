@@ -48,7 +48,7 @@ def integrable_near_zero(branch: Branch) -> Evidence | None:
     tail = Tail(branch, section)
     for form in forms_of(tail.score_slope(section.weight)):
         try:
-            if limit(form, section.t, end, tail.ranges).sign > 0:
+            if limit(form, section.t, end, tail.ranges).is_away_from_zero > 0:
                 return {**section_key(branch, section), "end": "zero", "rule": "slope", "form": sympy.sstr(form)}
         except Undefined:
             continue

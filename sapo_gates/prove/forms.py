@@ -4,6 +4,7 @@ An interval forgets that two occurrences of a variable are the same; so the form
 """
 
 from collections.abc import Callable, Iterator
+from functools import lru_cache
 
 import sympy
 from sympy import Add, Expr, Mul, Pow, Symbol
@@ -16,6 +17,7 @@ SECONDS = 1.0  # for one call of a SymPy routine whose cost nobody can foresee
 Rewriting = Callable[[Expr], Expr]
 
 
+@lru_cache(maxsize=4096)
 def tamed(rewriting: Rewriting, expression: Expr) -> Expr:
     """The rewritten expression, or the expression itself where SymPy takes too long or knows no way."""
     try:
@@ -44,7 +46,7 @@ def forms_of(expression: Expr) -> Iterator[Expr]:
         lambda: tamed(sympy.simplify, expression) if sympy.count_ops(expression) < MAX_SIMPLIFIED else expression,
     ):
         found = form()
-        if found not in seen and is_identity(found, expression):
+        if found not in seen and (found == expression or _is_shown(found, expression)):
             seen.add(found)
             yield found
 
@@ -62,6 +64,13 @@ def is_identity(a: Expr, b: Expr) -> bool:
         if sympy.expand(numerator) == 0 or sympy.expand(sympy.powsimp(sympy.expand(numerator))) == 0:
             return True
     return False
+
+
+def _is_shown(form: Expr, expression: Expr) -> bool:
+    try:
+        return within(SECONDS, lambda: is_identity(form, expression))
+    except OutOfTime:
+        return False
 
 
 def log_derivative(expression: Expr, by: Symbol) -> Expr:

@@ -63,17 +63,35 @@ class Join:
 
     @cached_property
     def fills(self) -> bool:
-        """The value at the breakpoint itself is that limit (declared values only; a derivative has no say there)."""
-        whole = self.branch.value
-        if self.quantity == "weight" or whole is None or not whole.has(sympy.Piecewise):
-            return True
+        """What the text says at the breakpoint itself is the limit from the left."""
+        left, there = self.sides[0].expression, self.declared_there
+        return there is None or (left is not None and is_identity(there, left))
+
+    @cached_property
+    def stands_alone(self) -> bool:
+        """What the text says at the breakpoint is not shown to be the limit from either side."""
+        there = self.declared_there
+        sides = [side.expression for side in self.sides]
+        return there is not None and not any(side is not None and is_identity(there, side) for side in sides)
+
+    @cached_property
+    def declared_there(self) -> Expr | None:
+        """The quantity at the breakpoint, if it is declared piecewise: a derived weight has no say at a corner.
+
+        nan where it is not certain which piece holds.
+        """
+        whole = self.branch.value if self.quantity == "value" else self.branch.weight
+        if (
+            whole is None
+            or not whole.has(sympy.Piecewise)
+            or (self.quantity == "weight" and self.branch.value is not None)
+        ):
+            return None
         ranges = {p: domain_interval(d) for p, d in self.branch.all_domains.items()}
-        left = self.sides[0].expression
         try:
-            at = value_at(whole, {self.branch.chart.x: self.at}, ranges)
+            return value_at(whole, {self.branch.chart.x: self.at}, ranges)
         except Unsupported:
-            return False
-        return left is not None and is_identity(at, left)
+            return sympy.nan
 
     @cached_property
     def difference(self) -> Interval | None:

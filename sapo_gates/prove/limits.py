@@ -47,6 +47,13 @@ class Limit:
         return 1 if self.finite.is_positive else -1 if self.finite.is_negative else 0
 
     @property
+    def is_away_from_zero(self) -> int:
+        """+1 or -1 if the limit itself has that sign for every parameter value, infinite included; 0 otherwise."""
+        if self.infinite:
+            return self.infinite
+        return 1 if self.finite.is_positive else -1 if self.finite.is_negative else 0
+
+    @property
     def is_zero(self) -> bool:
         """The limit is exactly 0."""
         return self.interval is not None and bool(self.interval.lower == 0 and self.interval.upper == 0)

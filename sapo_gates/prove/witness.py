@@ -192,6 +192,24 @@ def not_one(gate: Gate, side: Sign, branch: Branch) -> Witness | None:
     return None
 
 
+def peak_at(gate: Gate, side: Sign, branch: Branch, at: Expr) -> Witness | None:
+    """Parameters at which w at a breakpoint, as the text says it there, is not 1 at r = 1 or above 1 elsewhere."""
+    for parameters in parameter_points(gate, side, branch.all_domains):
+        ratio = substitute(substitute(branch.chart.ratio, {branch.chart.x: at}), parameters)
+        if not isinstance(ratio, Rational):
+            continue
+        try:
+            gap = enclosed(exact_value(gate, side, "weight", ratio, parameters) - 1)
+        except Undefined:
+            continue
+        if ratio == 1 and not gap.contains_zero:
+            return point(ratio, parameters, gap, f"w(1) - 1 is {'positive' if gap.is_positive else 'negative'}, not 0")
+        if gap.is_positive:
+            weight = evaluate(gate, side, "weight", ratio, parameters)
+            return point(ratio, parameters, weight, f"w({ratio}) > 1")
+    return None
+
+
 def negative(gate: Gate, side: Sign, branch: Branch, section: Section, box: Box) -> Witness | None:
     """A ratio in the box at which w < 0."""
     for ratio, parameters, weight in weights_in(gate, side, branch, section, box):
@@ -239,10 +257,10 @@ def _infinite_limit(tail: Tail, parameters: Point) -> dict[str, str] | None:
     if weight == 0:
         return None
     score = limit_at_infinity(substitute(tail.score(weight), parameters), t, {})
-    if score is not None and score[0].infinite:
-        return {"rule": "limit", "form": sympy.sstr(score[1])}
+    if score is not None:
+        return {"rule": "limit", "form": sympy.sstr(score[1])} if score[0].infinite else None
     slope = limit_at_infinity(substitute(tail.score_slope(weight), parameters), t, {})
-    if slope is not None and slope[0].sign > 0:
+    if slope is not None and slope[0].is_away_from_zero > 0:
         return {"rule": "slope", "form": sympy.sstr(slope[1])}
     return None
 
@@ -285,28 +303,34 @@ def guards(expression: Expr) -> Iterator[tuple[Expr, str]]:
 
 
 def undefined(gate: Gate, side: Sign, branch: Branch, section: Section, box: Box, expression: Expr) -> Witness | None:
-    """A place in the section where the value or the weight is not defined: a pole, or an argument out of range."""
+    """A place in the section where the value or the weight is not defined: a pole, or an argument out of range.
+
+    A zero of a denominator is a pole only where the numerator is not 0 too; else it may be a removable singularity,
+    which a gate's text is taken to fill.
+    """
     is_tiny = box[section.t].extent < SMALL  # then its middle sits on a pole, and would make a clumsy bracket
     middle = () if is_tiny else (box[section.t].middle,)
     for parameters in parameter_points(gate, side, branch.all_domains):
-        for inner, rule in guards(expression):
-            at = substitute(inner, parameters)
-            if at.free_symbols != {section.t}:
+        numerator, denominator = sympy.fraction(sympy.together(substitute(expression, parameters)))
+        inner = [(denominator, "nonzero"), *((substitute(e, parameters), rule) for e, rule in guards(expression))]
+        for at, rule in inner:
+            if at.free_symbols != {section.t} or (rule == "nonzero" and at != denominator):
                 continue
             signs = [(t, sign) for t in _grid(section, at, *middle) if (sign := _sign_at(at, section.t, t)) is not None]
             for t, sign in signs:
                 ratio = ratio_at(branch, section, t, parameters)
-                if ratio is None or not ((sign == 0 and rule != "nonnegative") or (sign < 0 and rule != "nonzero")):
+                is_pole = rule == "nonzero" and sign == 0 and _sign_at(numerator, section.t, t) in (-1, 1)
+                if ratio is None or not (is_pole or (sign < 0 and rule != "nonzero")):
                     continue
-                what = {
+                why = {
                     "nonzero": "a denominator is 0",
-                    "positive": "the argument of a logarithm or power is not positive",
-                }
-                why = what.get(rule, "the argument of a root is negative")
+                    "positive": "the argument of a logarithm or power is negative",
+                    "nonnegative": "the argument of a root is negative",
+                }[rule]
                 return point(ratio, parameters, None, f"not defined at r = {ratio}: {why}")
             for (low, before), (high, after) in pairwise(signs):
                 if rule == "nonzero" and before * after < 0:
-                    found = _pole(branch, section, at, low, high, parameters)
+                    found = _pole(branch, section, at, numerator, low, high, parameters)
                     if found is not None:
                         return found
     return None
@@ -323,9 +347,15 @@ def _sign_at(expression: Expr, t: Symbol, at: Fraction) -> int | None:
 
 
 def _pole(
-    branch: Branch, section: Section, inner: Expr, low: Fraction, high: Fraction, parameters: Point
+    branch: Branch,
+    section: Section,
+    inner: Expr,
+    numerator: Expr,
+    low: Fraction,
+    high: Fraction,
+    parameters: Point,
 ) -> Witness | None:
-    """The sign change of a denominator, bisected to a short bracket."""
+    """The sign change of a denominator, bisected to a short bracket on which the numerator is not 0."""
     below = _sign_at(inner, section.t, low)
     for _ in range(20):
         middle = (low + high) / 2
@@ -337,7 +367,11 @@ def _pole(
         else:
             break
     ends = [ratio_at(branch, section, t, parameters) for t in (low, high)]
-    if None in ends:
+    try:
+        vanishes = compiled(numerator)({section.t: Interval.of(low, high)}).contains_zero
+    except Undefined:
+        vanishes = True
+    if None in ends or vanishes:
         return None
     ranges = [compiled(inner)({section.t: Interval.of(t, t)}) for t in (low, high)]
     return Witness(

@@ -35,6 +35,11 @@ def prove(case: Case) -> Verdict:
         return Undecided(method="sign of w'", left=left)
     if any(isinstance(settled.outcome, Violated) for settled in case.claim("decay")):
         return Undecided(method="sign of w'", left="w' has the wrong sign somewhere, but no exact pair was found")
+    alone = [join for join in joins if join.stands_alone]
+    if alone:
+        return Undecided(
+            method="value at a breakpoint", left=f"at {alone[0].place} the text gives w a value of its own"
+        )
     uncertain = [join for join in joins if join.rises is None]
     if uncertain:
         return Undecided(method="jump at a breakpoint", left=f"the jump at {uncertain[0].place} is not enclosed")

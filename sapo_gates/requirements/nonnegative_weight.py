@@ -10,6 +10,7 @@ Source: requirement 5 of the profile trust-region.
 from sapo_gates.prove import witness
 from sapo_gates.prove.boxes import Closed, Violated
 from sapo_gates.prove.case import Case, claim_evidence, first_open
+from sapo_gates.prove.joins import joins_of
 from sapo_gates.verdict import Proved, Refuted, Undecided, Verdict
 
 ID = "nonnegative-weight"
@@ -23,6 +24,11 @@ def prove(case: Case) -> Verdict:
             found = witness.negative(case.gate, case.side, settled.branch, settled.section, settled.outcome.box)
             if found is not None:
                 return Refuted(method="enclosure of w", witness=found, evidence={})
+    alone = [j for branch in case.branches for j in joins_of(branch, "weight") if j.stands_alone]
+    if alone:
+        return Undecided(
+            method="value at a breakpoint", left=f"at {alone[0].place} the text gives w a value of its own"
+        )
     if all(isinstance(settled.outcome, Closed) for settled in claims):
         return Proved(method="enclosure of w", evidence=claim_evidence("nonnegative", claims))
     return Undecided(

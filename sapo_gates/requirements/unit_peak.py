@@ -32,11 +32,23 @@ def prove(case: Case) -> Verdict:
         if all(side is not None and is_identity(side, Integer(1)) for side in sides):
             continue
         found = witness.not_one(case.gate, case.side, join.branch)
-        if found is None:
-            found = join.witness(case.gate, case.side, "w(1) does not exist: w jumps")
+        if found is not None:
+            return Refuted(method="w(1)", witness=found, evidence={})
+        if join.declared_there is not None:
+            return Undecided(method="w(1)", left="w jumps at r = 1, where only the text says that it is 1")
+        found = join.witness(case.gate, case.side, "w(1) does not exist: w jumps")
         if found is not None:
             return Refuted(method="w(1)", witness=found, evidence={})
         return Undecided(method="w(1)", left="w(1) = 1 is not shown as an identity in the parameters")
+    for branch in case.branches:
+        for join in joins_of(branch, "weight"):
+            if join.stands_alone:
+                found = witness.peak_at(case.gate, case.side, branch, join.at)
+                if found is not None:
+                    return Refuted(method="value at a breakpoint", witness=found, evidence={})
+                return Undecided(
+                    method="value at a breakpoint", left=f"at {join.place} the text gives w a value of its own"
+                )
     joins = [join.evidence() for join in at_one]
     decay = case.verdict(monotone_decay)
     if isinstance(decay, Proved):
