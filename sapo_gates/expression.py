@@ -277,6 +277,7 @@ def _check_power(base: Expr, exponent: Expr) -> None:
         return
     size = abs(exponent) if isinstance(exponent, Rational) else abs(sympy.N(exponent, 5))
     too_large = size * max(_magnitude(base), 1) > MAX_BITS if base.is_number else size > MAX_EXPONENT
+    too_large = too_large or (base.is_number and isinstance(exponent, Rational) and exponent.q > MAX_EXPONENT)
     if too_large and base != Integer(1):
         raise GateTextError(
             f"the power {_shown(f'{base}**{exponent}')} is too large: exponents go to {MAX_EXPONENT}, exact numbers to "
@@ -288,7 +289,8 @@ def _check_call(name: str, arguments: list[Expr]) -> None:
     """The same for functions that sympy evaluates exactly."""
     largest = 100 if name in GAMMA_LIKE else math.inf if name in (*CORNERS, "sqrt", "log") else MAX_CONSTANT
     for argument in arguments:
-        if argument.is_number and abs(sympy.N(argument, 5)) > largest:
+        vanishes = name == "exp" and argument.is_Rational and argument.is_negative  # as at a needle's foot
+        if argument.is_number and not vanishes and abs(sympy.N(argument, 5)) > largest:
             raise GateTextError(
                 f"{name}({_shown(str(argument))}) is too large: numbers up to {largest} are read there; rescale."
             )

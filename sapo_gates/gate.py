@@ -85,7 +85,7 @@ class Domain:
         return bool(self.lower > 0 or (self.lower == 0 and self.lower_open))
 
 
-RESERVED = ("r", "z", "s", "t", "u", "True", *CONSTANTS, *ELEMENTARY)
+RESERVED = ("r", "z", "s_", "t_", "u_", "True", *CONSTANTS, *ELEMENTARY)
 """Names no parameter may have; s, t and u are the coordinates in which certificates speak."""
 
 

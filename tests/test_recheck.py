@@ -234,7 +234,7 @@ def repeat_requirement(c: dict[str, Any]) -> None:
 
 def other_weight(c: dict[str, Any]) -> None:
     for section in entry(c, "monotone-decay")["evidence"]["sections"]:
-        section["weight"] = "1/(u**2 + 2)"
+        section["weight"] = "1/(u_**2 + 2)"
 
 
 def other_elimination(c: dict[str, Any]) -> None:
@@ -244,8 +244,8 @@ def other_elimination(c: dict[str, Any]) -> None:
 
 def eliminate_too_much(c: dict[str, Any]) -> None:
     for section in entry(c, "monotone-decay")["evidence"]["sections"]:
-        section.update(chart="scaled", eliminates="tau", t="u", position="u")
-        section["leaves"] = [{"box": {"u": section["leaves"][0]["box"]["r"]}, "rule": "log-derivative"}]
+        section.update(chart="scaled", eliminates="tau", t="u_", position="u_")
+        section["leaves"] = [{"box": {"u_": section["leaves"][0]["box"]["r"]}, "rule": "log-derivative"}]
 
 
 def shrink_cells(c: dict[str, Any]) -> None:
@@ -262,7 +262,7 @@ def drop_cell(c: dict[str, Any]) -> None:
 
 def skew_position(c: dict[str, Any]) -> None:
     for section in entry(c, "monotone-decay")["evidence"]["sections"]:
-        if section["t"] == "t":
+        if section["t"] == "t_":
             section["position"] += "/2"
 
 
@@ -285,7 +285,7 @@ def drop_join(c: dict[str, Any]) -> None:
 
 
 def other_limit_form(c: dict[str, Any]) -> None:
-    entry(c, "vanishing-score")["evidence"]["ends"][0]["terms"][0]["form"] = "s/(tau*(s**2 + 2))"
+    entry(c, "vanishing-score")["evidence"]["ends"][0]["terms"][0]["form"] = "s_/(tau*(s_**2 + 2))"
 
 
 def drop_term(c: dict[str, Any]) -> None:
@@ -345,7 +345,7 @@ FORGERIES: list[tuple[str, Forgery, str]] = [
     ("hard-clip", hide_jump, "one entry for each breakpoint"),
     ("hard-clip", shrink_jump, "the limit of weight"),
     ("arctan", drop_join, "one entry for each breakpoint"),
-    ("arctan", other_limit_form, "is not s/"),
+    ("arctan", other_limit_form, "is not s_/"),
     ("arctan", drop_term, "do not add up"),
     ("arctan", drop_end, "one entry for each end"),
     ("log-normal", inside_another_chart, "not inside this chart"),

@@ -44,7 +44,7 @@ class Chart:
     @property
     def x(self) -> Symbol:
         """The coordinate."""
-        return r if self.kind == "ratio" else Symbol("u", real=True)
+        return r if self.kind == "ratio" else Symbol("u_", real=True)
 
     @property
     def ratio(self) -> Expr:
@@ -329,7 +329,7 @@ def _roots(part: Expr, x: Symbol) -> list[Expr]:
 
 def _coordinate(chart: Chart, lower: Expr, upper: Expr) -> tuple[Symbol, Expr, Fraction | float, Fraction | float]:
     """t, x(t) and the range of t on a section; t = x where both ends are numbers that intervals hold exactly."""
-    t = Symbol("t", real=True)
+    t = Symbol("t_", real=True)
     if all(end.is_infinite or (isinstance(end, Rational) and end.q & (end.q - 1) == 0) for end in (lower, upper)):
         return chart.x, chart.x, as_end(lower), as_end(upper)
     if upper is sympy.oo:

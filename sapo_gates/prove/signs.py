@@ -97,7 +97,7 @@ class SectionProver:
     @property
     def s(self) -> Symbol:
         """1/t, in sections that reach to infinity."""
-        return Symbol("s", positive=True) if self.outward > 0 else Symbol("s", negative=True)
+        return Symbol("s_", positive=True) if self.outward > 0 else Symbol("s_", negative=True)
 
     @cached_property
     def inverse_slope(self) -> Expr:

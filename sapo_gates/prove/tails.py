@@ -22,7 +22,7 @@ from sapo_gates.prove.interval import INFINITY, Interval, Undefined
 from sapo_gates.prove.limits import TO_INFINITY, ZERO_FROM_ABOVE, Limit, limit
 from sapo_gates.prove.sections import Branch, Section, domain_interval
 
-S = Symbol("s", positive=True)
+S = Symbol("s_", positive=True)
 
 
 def expressions_at_infinity(expression: Expr, t: Symbol) -> Iterator[tuple[Expr, Symbol, Limit]]:

@@ -25,8 +25,8 @@ from sapo_gates.recheck.limits import ABOVE, Limit, limit
 from sapo_gates.recheck.spans import Undefined
 from sapo_gates.verdict import Sign
 
-S, T, U = Symbol("s", positive=True), Symbol("t", real=True), Symbol("u", real=True)
-BEYOND = Symbol("s", negative=True)
+S, T, U = Symbol("s_", positive=True), Symbol("t_", real=True), Symbol("u_", real=True)
+BEYOND = Symbol("s_", negative=True)
 NUMBER = re.compile(r"-?\d{1,4000}(/\d{1,4000})?")
 
 
@@ -102,7 +102,7 @@ class Branch:
     def parameters(self) -> dict[str, Parameter]:
         """By name; those the branch depends on."""
         found = {p.name: p for p in self.gate.parameters_for(self.sign)}
-        require(not {"s", "t", "u"} & set(found), "a parameter is named s, t or u, which certificates use themselves")
+        require(not {"s_", "t_", "u_"} & set(found), "a parameter is named s_, t_ or u_, which certificates use themselves")
         return found
 
     @cached_property
@@ -205,7 +205,7 @@ def _read_section(branch: Branch, entry: Mapping[str, Any]) -> Section:
 
 
 def make_section(
-    branch: Branch, chart: str, tau: Parameter | None, cell: Any, lower_text: str, upper_text: str, t_name: str = "t"
+    branch: Branch, chart: str, tau: Parameter | None, cell: Any, lower_text: str, upper_text: str, t_name: str = "t_"
 ) -> Section:
     """The section of a chart between two ends, in the coordinate asked for."""
     lower, upper = (
@@ -227,7 +227,7 @@ def make_section(
         require(numbers, "the ends of {} are not numbers", x)
         t, position, t_range = x, x, Range(bound(lower), bound(upper))
     else:
-        require(t_name == "t", "no coordinate {!r}", t_name)
+        require(t_name == "t_", "no coordinate {!r}", t_name)
         t = T
         if upper is sympy.oo:
             require(lower is not -sympy.oo, "r = 1 is inside a section")
