@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 from types import ModuleType
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 from sapo_gates.errors import CertificateError, RequirementError
 from sapo_gates.gate import Gate
@@ -21,6 +21,7 @@ from sapo_gates.prove.boxes import Budget
 from sapo_gates.prove.case import Case
 from sapo_gates.prove.interval import PRECISION, working_precision
 from sapo_gates.requirements import requirements_of
+from sapo_gates.requirements.stated import Stated, parse
 from sapo_gates.timelimit import deadline
 from sapo_gates.verdict import SIGNS, Proved, Refuted, Sign, Undecided, Witness
 
@@ -102,6 +103,7 @@ def certify(
     gate: str | Path | Gate,
     profile: str = "admissible",
     *,
+    require: Sequence[str] = (),
     budget: float = DEFAULT_BUDGET,
 ) -> Certificate:
     """Answer every requirement of the profile for both signs of A, over the whole parameter domain.
@@ -109,16 +111,17 @@ def certify(
     Args:
         gate: a Gate, a family's name, a gate file or `pkg.module:NAME`.
         profile: `admissible` (arXiv:2602.19345v2, section 4) or `trust-region`.
+        require: further requirements as texts, such as `half_width <= 0.2`; `requirements/stated.py` lists the forms.
         budget: seconds for the whole gate; what is open then is undecided.
 
     Raises:
         UnknownGate, GateTextError: the gate cannot be read.
-        RequirementError: no such profile, or a budget that is not positive.
+        RequirementError: no such profile, a text that states no requirement, or a budget that is not positive.
     """
     if not budget > 0:
         raise RequirementError(f"budget={budget} must be positive: it is the number of seconds proofs may take.")
     loaded = load_gate(gate)
-    modules = requirements_of(profile)
+    wanted = {one.ID: one for one in (*requirements_of(profile), *map(parse, require))}
     shared = Budget.seconds(budget)
     answers: list[Requirement] = []
     with working_precision(), deadline(budget):
@@ -126,7 +129,7 @@ def certify(
         for sign in SIGNS:
             # where one formula serves both signs, so does one proof
             case = cases.setdefault(loaded.declared(sign), Case(loaded, sign, shared))
-            answers += [_answer(module, case, sign) for module in modules]
+            answers += [_answer(one, case, sign) for one in wanted.values()]
     return Certificate(
         gate=loaded,
         profile=profile,
@@ -136,8 +139,10 @@ def certify(
     )
 
 
-def _answer(module: ModuleType, case: Case, sign: Sign) -> Requirement:
-    verdict = case.verdict(module)
+def _answer(module: ModuleType | Stated, case: Case, sign: Sign) -> Requirement:
+    if isinstance(module, Stated) and module.by_sign:
+        case = replace(case, side=sign, verdicts={**case.verdicts})
+    verdict = case.verdict(cast(Any, module))
     found: Literal["proved", "refuted", "undecided"]
     match verdict:
         case Proved():

@@ -82,6 +82,13 @@ def _parser() -> _Parser:
     takes_gate(certified)
     certified.add_argument("--profile", default="admissible", help=f"{' or '.join(PROFILES)} (default: admissible)")
     certified.add_argument(
+        "--require",
+        action="append",
+        default=[],
+        metavar="TEXT",
+        help="a requirement of your own, such as 'half_width <= 0.2' or 'sup score <= 1.1'",
+    )
+    certified.add_argument(
         "--budget",
         default=f"{DEFAULT_BUDGET:g}s",
         help="time for all proofs, such as 60s; what is open then is undecided",
@@ -127,7 +134,7 @@ def _show(options: argparse.Namespace) -> int:
 
 
 def _certify(options: argparse.Namespace) -> int:
-    certificate = certify(_gate(options), options.profile, budget=_seconds(options.budget))
+    certificate = certify(_gate(options), options.profile, require=options.require, budget=_seconds(options.budget))
     if options.numerics:
         certificate = _with_numerics(certificate)
     if options.output:
