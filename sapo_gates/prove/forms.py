@@ -46,7 +46,7 @@ def forms_of(expression: Expr) -> Iterator[Expr]:
         lambda: tamed(sympy.simplify, expression) if sympy.count_ops(expression) < MAX_SIMPLIFIED else expression,
     ):
         found = form()
-        if found not in seen and (found == expression or _is_shown(found, expression)):
+        if found not in seen and (found == expression or is_shown(found, expression)):
             seen.add(found)
             yield found
 
@@ -66,7 +66,8 @@ def is_identity(a: Expr, b: Expr) -> bool:
     return False
 
 
-def _is_shown(form: Expr, expression: Expr) -> bool:
+def is_shown(form: Expr, expression: Expr) -> bool:
+    """is_identity within a time limit."""
     try:
         return within(SECONDS, lambda: is_identity(form, expression))
     except OutOfTime:

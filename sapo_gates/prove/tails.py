@@ -17,7 +17,7 @@ from sympy import Add, Expr, Rational, Symbol
 from sapo_gates.derive import derivative
 from sapo_gates.functions import substitute
 from sapo_gates.prove.enclose import compiled
-from sapo_gates.prove.forms import log_derivative, normal, tamed
+from sapo_gates.prove.forms import is_shown, log_derivative, normal, tamed
 from sapo_gates.prove.interval import INFINITY, Interval, Undefined
 from sapo_gates.prove.limits import TO_INFINITY, ZERO_FROM_ABOVE, Limit, limit
 from sapo_gates.prove.sections import Branch, Section, domain_interval
@@ -37,9 +37,11 @@ def limit_at_infinity(expression: Expr, t: Symbol, ranges: Mapping[Symbol, Inter
     """The limit as t -> oo and the form that shows it, or None."""
     for form, variable, end in expressions_at_infinity(expression, t):
         try:
-            return limit(form, variable, end, ranges), form
+            found = limit(form, variable, end, ranges)
         except Undefined:
             continue
+        if variable == t or is_shown(form, substitute(expression, {t: 1 / S})):
+            return found, form
     return None
 
 

@@ -119,7 +119,54 @@ def sign_over(expression: Expr, ranges: Ranges) -> Literal[-1, 0, 1]:
                 continue
     if same(expression, sympy.Integer(0)):
         return 0
+    parts = sympy.fraction(sympy.together(expression))
+    signs = [_sign_at_corners(part, ranges) for part in parts]
+    if 0 not in signs:
+        return 1 if signs[0] == signs[1] else -1
     raise RecheckFailed(f"the sign of {expression} is not certain")
+
+
+def _sign_at_corners(part: Expr, ranges: Ranges) -> int:
+    """The sign on the box of an expression that is linear in each symbol, or 0.
+
+    Inside the box it is a mean, with positive weights, of its values at the corners (for an end at infinity: of the slope
+    towards it). So corners >= 0 that are not all 0 make it > 0 inside; ends that belong to the box are boxes of their own.
+    """
+    symbols = [symbol for symbol in ranges if symbol in part.free_symbols]
+    if part.free_symbols != set(symbols) or not all(
+        part.is_polynomial(symbol) and sympy.degree(part, symbol) == 1 for symbol in symbols
+    ):
+        return 0
+    found = 0
+    for sign in (1, -1):
+        if _corners_at_least_zero(sign * part, symbols, ranges):
+            found = sign
+    for symbol in symbols:
+        for end, belongs in (
+            (ranges[symbol].low, ranges[symbol].low_in),
+            (ranges[symbol].high, ranges[symbol].high_in),
+        ):
+            if belongs and isinstance(end, Fraction):
+                face = sympy.expand(part.xreplace({symbol: Rational(end.numerator, end.denominator)}))
+                if face == 0 or _sign_at_corners(face, ranges) != found:
+                    return 0
+    return found
+
+
+def _corners_at_least_zero(part: Expr, symbols: list[Any], ranges: Ranges) -> bool:
+    if not symbols:
+        return bool(part >= 0)
+    first, rest = symbols[0], symbols[1:]
+    slope = sympy.expand(sympy.diff(part, first))
+    corners = []
+    for end, towards in ((ranges[first].low, -1), (ranges[first].high, 1)):
+        at = (
+            slope * towards
+            if isinstance(end, float)
+            else part.xreplace({first: Rational(end.numerator, end.denominator)})
+        )
+        corners.append(sympy.expand(at))
+    return all(_corners_at_least_zero(corner, rest, ranges) for corner in corners)
 
 
 @lru_cache(maxsize=4096)
