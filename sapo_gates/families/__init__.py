@@ -1,7 +1,46 @@
 """Every named gate, in reading order: the paper's four first, then what else the field uses."""
 
-from sapo_gates.families.clipping import CLIP_HIGHER, HARD_CLIP
-from sapo_gates.families.smooth import ARCTAN, ERF, SIGMOID, SOFTSIGN, SOFTSIGN_ABS, TANH
+from sapo_gates.families import clipping, compact, log_ratio, scores, smooth
 from sapo_gates.gate import Gate
 
-FAMILIES: tuple[Gate, ...] = (SIGMOID, ERF, ARCTAN, SOFTSIGN, SOFTSIGN_ABS, TANH, HARD_CLIP, CLIP_HIGHER)
+FAMILIES: tuple[Gate, ...] = (
+    smooth.SIGMOID,
+    smooth.ERF,
+    smooth.ARCTAN,
+    smooth.SOFTSIGN,
+    smooth.SOFTSIGN_ABS,
+    smooth.TANH,
+    smooth.GAUSSIAN_CDF,
+    smooth.P3O,
+    smooth.STUDENT_T,
+    smooth.GENERALISED_NORMAL,
+    log_ratio.LOG_NORMAL,
+    log_ratio.LOG_SECH,
+    log_ratio.LOG_ARCTAN,
+    log_ratio.LOG_LINEAR,
+    compact.COMPACT_BUMP,
+    compact.RAISED_COSINE,
+    compact.TUKEY_BIWEIGHT,
+    compact.SCAD,
+    clipping.HARD_CLIP,
+    clipping.CLIP_HIGHER,
+    clipping.DUAL_CLIP,
+    clipping.SPO,
+    clipping.PPO_RB,
+    clipping.PPOS,
+    clipping.LEAKY_PPO,
+    clipping.KLIP_RAMP,
+    clipping.KLIP_SIGMOID,
+    clipping.MASPO,
+    clipping.DGPO,
+    smooth.PSPO,
+    scores.CISPO,
+    scores.TOPR,
+    scores.GPPO,
+    scores.CE_GPPO,
+    scores.ASPO,
+    scores.VESPO,
+    scores.WELSCH,
+    scores.CAUCHY_ORIGIN,
+    scores.HARMONIC,
+)
