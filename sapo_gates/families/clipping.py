@@ -89,14 +89,17 @@ LEAKY_PPO = Gate(
 KLIP_RAMP = Gate(
     name="klip-ramp",
     weight=(Min(1, Max(0, 1 - _past[0] / width)), Min(1, Max(0, 1 - _past[1] / width))),
-    parameters=(epsilon, width),
+    parameters=(
+        Parameter("epsilon", "(0, 1/2]", "0.2", "0.2", "half-width of the clip interval"),
+        Parameter("s", "(0, 1/2)", "0.05", "0.05", "width of the ramp; it ends above r = 0"),
+    ),
     source="arXiv:2606.23932",
     says="the weight falls linearly from 1 to 0 over a width s beyond the bound",
 )
 
 KLIP_SIGMOID = Gate(
     name="klip-sigmoid",
-    weight=(1 - sigmoid(_past[0] / width), 1 - sigmoid(_past[1] / width)),
+    weight=(sigmoid(-_past[0] / width), sigmoid(-_past[1] / width)),  # 1 - sigma(d) = sigma(-d), without cancellation
     parameters=(epsilon, width),
     source="arXiv:2606.23932",
     says="the weight falls like a logistic function around the bound",
