@@ -12,7 +12,7 @@ epsilon = Parameter("epsilon", domain="(0, 1)", positive="0.2", negative="0.2", 
 epsilon_low = Parameter("epsilon_low", domain="(0, 1)", positive="0.2", negative="0.2", says="clip bound below 1")
 epsilon_high = Parameter("epsilon_high", domain="(0, oo)", positive="0.28", negative="0.28", says="clip bound above 1")
 ceiling = Parameter("c", domain="(1, oo)", positive=3, negative=3, says="ratio at which the guard for A < 0 sets in")
-width = Parameter("width", domain="(0, oo)", positive="0.05", negative="0.05", says="width of the transition")
+width = Parameter("s", domain="(0, oo)", positive="0.05", negative="0.05", says="width of the transition")
 sigma = Parameter("sigma", domain="(0, oo)", positive="0.2", negative="0.2", says="width of the Gaussian")
 alpha = Parameter("alpha", domain="(0, 1)", positive="0.3", negative="0.3", says="strength beyond the clip bound")
 n = Parameter("n", domain="(0, oo)", positive=1, negative=1, says="power below 1 - epsilon")
@@ -91,7 +91,7 @@ KLIP_RAMP = Gate(
     weight=(Min(1, Max(0, 1 - _past[0] / width)), Min(1, Max(0, 1 - _past[1] / width))),
     parameters=(
         Parameter("epsilon", "(0, 1/2]", "0.2", "0.2", "half-width of the clip interval"),
-        Parameter("width", "(0, 1/2)", "0.05", "0.05", "width of the ramp; it ends above r = 0"),
+        Parameter("s", "(0, 1/2)", "0.05", "0.05", "width of the ramp; it ends above r = 0"),
     ),
     source="arXiv:2606.23932",
     says="the weight falls linearly from 1 to 0 over a width beyond the bound",
