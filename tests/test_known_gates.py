@@ -1,0 +1,178 @@
+"""Gates whose truth is known by hand, each against every requirement it was chosen for."""
+
+from dataclasses import dataclass, field
+
+import pytest
+from sympy import Rational
+
+from sapo_gates import Domain, Gate, Parameter, certify
+from sapo_gates.certificate import Certificate, Requirement
+from sapo_gates.expression import parse_expression
+from sapo_gates.verdict import SIGNS
+
+C1, PEAK, DECAY, VANISHING = "continuously-differentiable", "unit-peak", "monotone-decay", "vanishing-score"
+NONNEGATIVE, VALUE, SCORE, FIRST = "nonnegative-weight", "bounded-value", "bounded-score", "first-order-agreement"
+ADMISSIBLE = (C1, PEAK, DECAY, VANISHING)
+TRUST_REGION = (*ADMISSIBLE, NONNEGATIVE, VALUE, SCORE, FIRST)
+
+
+@dataclass(frozen=True)
+class Known:
+    """A gate and what fails of it; everything else of `holds` is proved."""
+
+    name: str
+    gate: Gate
+    fails: tuple[str, ...] = ()
+    holds: tuple[str, ...] = TRUST_REGION
+
+
+@dataclass(frozen=True)
+class Formula:
+    """Texts of one declaration and the domains of its parameters."""
+
+    kind: str
+    text: str | tuple[str, str]
+    domains: dict[str, str] = field(default_factory=lambda: {"tau": "(0, oo)"})
+
+
+def trained_in(domain: str) -> tuple[str, str]:
+    inside = next(number for number in ("2", "1/2") if Rational(number) in Domain.parse(domain))
+    return inside, inside
+
+
+def gate(name: str, formula: Formula) -> Gate:
+    parameters = {p: Parameter(p, domain, *trained_in(domain)) for p, domain in formula.domains.items()}
+    texts = formula.text if isinstance(formula.text, tuple) else (formula.text,)
+    parsed = tuple(parse_expression(text, parameters) for text in texts)
+    used = tuple(p for p in parameters.values() if any(p in e.free_symbols for e in parsed))
+    declared = {formula.kind: parsed if len(parsed) == 2 else parsed[0]}
+    return Gate(name=name, parameters=used, **declared)  # pyright: ignore[reportArgumentType]
+
+
+def known(name: str, kind: str, text: str | tuple[str, str], fails: tuple[str, ...] = (), **domains: str) -> Known:
+    formula = Formula(kind, text, domains) if domains else Formula(kind, text)
+    return Known(name, gate(name, formula), fails)
+
+
+U = "(tau*(r - 1))"
+ADMITTED = [
+    known("sigmoid", "value", "4/tau*sigmoid(tau*(r - 1))"),
+    known("sigmoid by its weight", "weight", f"sech({U}/2)^2"),
+    known("sigmoid by its score weight", "score", f"r*sech({U}/2)^2"),
+    known("sigmoid on a box", "value", "4/tau*sigmoid(tau*(r - 1))", tau="[1/20, 20]"),
+    known("erf", "value", "1 + sqrt(pi/2)/tau*erf(tau*(r - 1)/sqrt(2))"),
+    known("arctan", "value", "1 + atan(tau*(r - 1))/tau"),
+    known("arctan bound to numbers", "value", "1 + atan(10*(r - 1))/10"),
+    known("arctan in z", "value", "1 + atan(tau*(exp(z) - 1))/tau"),
+    known("softsign", "value", "1 + (r - 1)/sqrt(1 + tau^2*(r - 1)^2)"),
+    known("softsign-abs", "value", "1 + (r - 1)/(1 + tau*Abs(r - 1))"),
+    known("2 tau to the left, tau to the right", "weight", f"Piecewise((sech({U})^2, r < 1), (sech({U}/2)^2, True))"),
+    known("student-t", "weight", f"(1 + {U}^2/nu)^(-(nu + 1)/2)", tau="(0, oo)", nu="(0, oo)"),
+    known("generalised normal", "weight", "exp(-(tau*Abs(r - 1))^p)", tau="(0, oo)", p="(0, oo)"),
+    known("log-normal", "weight", "exp(-tau^2*z^2/2)"),
+    known("log-sech for tau > 1", "weight", "sech(tau*z/2)^2", tau="(1, oo)"),
+    known("compact bump", "weight", f"Piecewise((exp(1 - 1/(1 - {U}^2)), Abs{U} < 1), (0, True))"),
+    known("raised cosine", "weight", f"Piecewise(((1 + cos(pi*{U}))/2, Abs{U} < 1), (0, True))"),
+    known("biweight", "weight", f"Piecewise(((1 - {U}^2)^2, Abs{U} < 1), (0, True))"),
+    known("mixture of two families", "weight", f"p*sech({U}/2)^2 + (1 - p)/(1 + {U}^2)", tau="(0, oo)", p="[0, 1]"),
+    known("mixture of fixed shares", "weight", f"exp(-{U}^2/2)/3 + 2/3*(1 + {U}^2)^(-3/2)"),
+    known("mixture of temperatures", "weight", "sech(a*(r - 1))^2/2 + sech(b*(r - 1))^2/2", a="(0, oo)", b="[1, 5]"),
+    known("a pair", "value", ("1 + atan(tau*(r - 1))/tau", "1 + tanh(b*(r - 1))/b"), tau="(0, oo)", b="[1, 9]"),
+]  # fmt: skip
+
+REFUTED = [
+    known("f = r", "value", "r", (VANISHING, VALUE, SCORE)),
+    known("f = r^2/2", "value", "r^2/2", (PEAK, DECAY, VANISHING, VALUE, SCORE)),
+    known("a constant", "value", "1", (PEAK, FIRST)),
+    known("Mexican hat", "weight", f"(1 - {U}^2)*exp(-{U}^2/2)", (DECAY, NONNEGATIVE)),
+    known("vanishes in w but not in phi", "weight", "1/(1 + tau*Abs(r - 1))", (VANISHING, VALUE)),
+    known("log-sech for tau > 0", "weight", "sech(tau*z/2)^2", (VANISHING, VALUE, SCORE)),
+    known("maximum at 1 + 1/tau", "weight", f"exp({U} - {U}^2/2)", (PEAK, DECAY)),
+    known("no factor 4/tau", "value", f"sigmoid({U})", (PEAK, FIRST)),
+    known(
+        "leaky clip", "weight",
+        ("Piecewise((1, r <= 6/5), (1/100, True))", "Piecewise((1/100, r < 4/5), (1, True))"),
+        (C1, VANISHING, VALUE, SCORE),
+    ),
+    known("clip around 1", "value", "Piecewise((r, Abs(r - 1) < e), (1 + e*sign(r - 1), True))", (C1,), e="(0, 2)"),
+]  # fmt: skip
+
+
+def answers(certificate: Certificate, requirement: str) -> list[Requirement]:
+    return [entry for entry in certificate.requirements if entry.id == requirement]
+
+
+def of(entries: list[Requirement]) -> set[str]:
+    return {entry.verdict for entry in entries}
+
+
+@pytest.mark.parametrize("one", ADMITTED, ids=lambda one: one.name)
+def test_an_admissible_gate_is_certified_for_its_whole_domain(one: Known) -> None:
+    certificate = certify(one.gate, "trust-region", budget=20)
+    assert {entry.id: entry.says for entry in certificate.requirements if entry.verdict != "proved"} == {}
+    assert certificate.verdict == "certified"
+
+
+@pytest.mark.parametrize("one", REFUTED, ids=lambda one: one.name)
+def test_what_fails_is_told_apart_from_what_holds(one: Known) -> None:
+    certificate = certify(one.gate, "trust-region", budget=20)
+    failed = {entry.id for entry in certificate.requirements if entry.verdict == "refuted"}
+    open_ = {entry.id for entry in certificate.requirements if entry.verdict == "undecided"}
+    assert failed == set(one.fails)
+    assert open_ == set()
+    assert certificate.verdict == "refuted"
+
+
+NEEDLES = [("1e-6", "0.01"), ("1e-6", "1e-6"), ("1e-6", "1e-9"), ("1e-12", "0.01"), ("1e-12", "1e-9")]
+
+
+@pytest.mark.parametrize(("height", "width"), NEEDLES)
+def test_a_needle_is_found_where_it_is_however_thin_and_low(height: str, width: str) -> None:
+    text = f"sech({U}/2)^2 + {height}*exp(-((r - 37)/{width})^2)"
+    certificate = certify(gate("needle", Formula("weight", text)), budget=30)
+    decay, peak = answers(certificate, DECAY)[0], answers(certificate, PEAK)[0]
+    assert (decay.verdict, peak.verdict) == ("refuted", "refuted")
+    assert decay.witness is not None
+    assert peak.witness is not None
+    assert all(abs(Rational(ratio) - 37) <= 8 * Rational(width) for ratio in decay.witness.r)
+    assert peak.witness.r == ("1",)  # w(1) = 1 + 1e-6 exp(-(36/width)^2)
+
+
+@pytest.mark.parametrize(("onset", "verdict"), [("18", "refuted"), ("19.9", "refuted"), ("21", "proved")])
+def test_a_violation_in_a_corner_of_the_parameter_box_is_found_and_one_outside_is_none(
+    onset: str, verdict: str
+) -> None:
+    text = f"1/(1 + {U}^2) + Max(tau - {onset}, 0)*Max(r - 3, 0)^2/(1 + r^4)"
+    certificate = certify(gate("corner", Formula("weight", text, {"tau": "[1/20, 20]"})), budget=30)
+    found = answers(certificate, DECAY)[0]
+    assert found.verdict == verdict
+    if found.witness is not None:
+        assert Rational(onset) < Rational(found.witness.parameters["tau"]) <= 20
+
+
+@pytest.mark.parametrize(
+    ("text", "place"),
+    [("1 + 1/(3 - 2*r)", Rational(3, 2)), ("1/(2 - r^2)", None), ("log(2 - r)", 2), ("sqrt(r - 1/2)", Rational(1, 2))],
+    ids=["rational pole", "irrational pole", "a logarithm that ends", "a root that begins"],
+)
+def test_where_a_gate_is_not_defined_is_said(text: str, place: Rational | None) -> None:
+    certificate = certify(gate("broken", Formula("value", text)), budget=10)
+    assert of(answers(certificate, C1)) == {"refuted"}
+    witness = answers(certificate, C1)[0].witness
+    assert witness is not None
+    ratios = [Rational(ratio) for ratio in witness.r]
+    match place:
+        case None:
+            assert min(ratios) ** 2 < 2 < max(ratios) ** 2
+        case _ if "sqrt" in text:
+            assert ratios[0] < place
+        case _:
+            assert ratios[0] >= place
+
+
+def test_a_gate_that_differs_between_signs_gets_a_verdict_for_each() -> None:
+    pair = ("1 + atan(tau*(r - 1))/tau", "r^2/2")
+    certificate = certify(gate("pair", Formula("value", pair)))
+    verdicts = {s: {e.id: e.verdict for e in certificate.requirements if e.sign == s} for s in SIGNS}
+    assert set(verdicts["positive"].values()) == {"proved"}
+    assert verdicts["negative"][DECAY] == "refuted"
