@@ -15,10 +15,10 @@ from typing import Any
 from sapo_gates.errors import CertificateError, RecheckFailed, SapoGatesError
 from sapo_gates.gate import Gate
 from sapo_gates.gatefile import parse_gate
-from sapo_gates.recheck import claims
+from sapo_gates.recheck import claims, stated
 from sapo_gates.recheck.sections import Branch, Structure, require
 from sapo_gates.recheck.spans import working_precision
-from sapo_gates.recheck.witnesses import refuted
+from sapo_gates.recheck.witnesses import WITNESS_BITS, refuted
 from sapo_gates.verdict import SIGNS
 
 CURE = "give a file that `certify -o` wrote"
@@ -98,7 +98,10 @@ def _check(content: Mapping[str, Any], gate: Gate) -> None:
     assert profile is not None
     entries = content["requirements"]
     found = [(entry["id"], entry["sign"]) for entry in entries]
-    require(sorted(found) == sorted((i, s) for i in profile for s in SIGNS), "not every requirement stands there once")
+    own = sorted({i for i, _ in found} - set(profile))
+    require(all(stated.read(i) for i in own), "{} states no requirement", own)
+    every = (*profile, *own)
+    require(sorted(found) == sorted((i, s) for i in every for s in SIGNS), "not every requirement stands there once")
     verdicts = {entry["verdict"] for entry in entries}
     overall = "refuted" if "refuted" in verdicts else "certified" if verdicts == {"proved"} else "undecided"
     require(content["verdict"] == overall, "the verdict is {}, not {}", overall, content["verdict"])
@@ -106,7 +109,7 @@ def _check(content: Mapping[str, Any], gate: Gate) -> None:
     for sign in SIGNS:
         shared = known.setdefault(gate.declared(sign), {})
         mine = {entry["id"]: entry for entry in entries if entry["sign"] == sign}
-        _check_branch(Branch(gate, sign, shared), {id_: mine[id_] for id_ in profile})
+        _check_branch(Branch(gate, sign, shared), {id_: mine[id_] for id_ in every})
 
 
 def _check_branch(branch: Branch, entries: Mapping[str, Mapping[str, Any]]) -> None:
@@ -114,14 +117,17 @@ def _check_branch(branch: Branch, entries: Mapping[str, Mapping[str, Any]]) -> N
     # unit-peak may lean on monotone-decay, so that comes first
     for id_ in sorted(entries, key=lambda id_: id_ != "monotone-decay"):
         try:
-            decay = _check_entry(branch, id_, entries[id_], decay) or decay
+            verdicts = {other: entry["verdict"] for other, entry in entries.items()}
+            decay = _check_entry(branch, id_, entries[id_], decay, verdicts) or decay
         except RecheckFailed as failure:
             raise RecheckFailed(f"{id_}, {branch.sign}: {failure}") from failure
         except Exception as error:
             raise RecheckFailed(f"{id_}, {branch.sign}: its evidence cannot be read: {error!r}") from error
 
 
-def _check_entry(branch: Branch, id_: str, entry: Mapping[str, Any], decay: Structure | None) -> Structure | None:
+def _check_entry(
+    branch: Branch, id_: str, entry: Mapping[str, Any], decay: Structure | None, verdicts: Mapping[str, str]
+) -> Structure | None:
     """Check one entry; returns the sections of a proved monotone-decay."""
     parts = ", ".join(f"{name} in {p.domain}" for name, p in branch.parameters.items())
     require(entry["scope"] == (f"for all {parts}" if parts else "the gate as it stands"), "the scope is not {}", parts)
@@ -133,8 +139,13 @@ def _check_entry(branch: Branch, id_: str, entry: Mapping[str, Any], decay: Stru
                 return claims.monotone_decay(branch, evidence)
             if id_ == "unit-peak":
                 claims.unit_peak(branch, evidence, decay)
+            elif id_ not in PROOFS:
+                stated.proved(branch, id_, evidence, decay, verdicts)
             else:
                 PROOFS[id_](branch, evidence)
+        case "refuted" if stated.read(id_):
+            with working_precision(WITNESS_BITS):
+                stated.refuted(branch, id_, witness, evidence)
         case "refuted":
             refuted(branch, id_, witness, evidence)
         case "undecided":

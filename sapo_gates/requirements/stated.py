@@ -52,7 +52,7 @@ FORMS = {
 }
 MAX_SMOOTHNESS = 8
 HALF = Rational(1, 2)
-NEXT = Symbol("s", positive=True)
+NEXT = Symbol("beyond_", positive=True)
 STEP = Fraction(1, 2**40)
 BEYOND = Range(Fraction(0), STEP, True, False)
 """How far beyond r = 1 +- h "just beyond" reaches."""
