@@ -8,15 +8,16 @@ import json
 import os
 import sys
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
 from sapo_gates.certificate import DEFAULT_BUDGET, Certificate, Requirement, certify, load_certificate
-from sapo_gates.errors import CertificateError, ExportError, RecheckFailed, RequirementError, SapoGatesError
+from sapo_gates.errors import CertificateError, ExportError, PlotError, RecheckFailed, RequirementError, SapoGatesError
 from sapo_gates.families import FAMILIES
 from sapo_gates.gate import Gate
 from sapo_gates.gatefile import load_gate
+from sapo_gates.prove.witness import rounded
 from sapo_gates.recheck import recheck
 from sapo_gates.requirements import PROFILES
 from sapo_gates.verdict import SIGNS
@@ -98,6 +99,7 @@ def _parser() -> _Parser:
         action="store_true",
         help="also sample the exported torch function against its formula (needs torch)",
     )
+    certified.add_argument("--plot", metavar="FILE", help="draw the weight and each witness: .png, .svg, .pdf")
     certified.add_argument("-o", "--output", metavar="FILE", help="write the certificate")
     takes_json(certified)
     rechecked = command("recheck", _recheck, "evaluate every proof of a certificate again, by the independent checker")
@@ -106,6 +108,20 @@ def _parser() -> _Parser:
     sheet = command("datasheet", _datasheet, "a gate's numbers: width, strength, smoothness, tail, each enclosed")
     takes_gate(sheet)
     takes_json(sheet)
+    equal = command(
+        "calibrate", _calibrate, "temperatures at which gates share a width, a curvature, a strength, or an EUR"
+    )
+    equal.add_argument("gates", nargs="+", metavar="GATE", help="families' names, gate files, or pkg.module:NAME")
+    equal.add_argument("--half-width", metavar="H", help="w(1 + H) = 1/2")
+    equal.add_argument("--curvature", metavar="C", help="w''(1) = C, from the right")
+    equal.add_argument("--sup-score", metavar="S", help="sup of r*w(r) = S")
+    equal.add_argument("--eur", metavar="E", help="effective update ratio: the mean of w")
+    equal.add_argument(
+        "--log-ratio-std", metavar="S", help="for --eur: standard deviation of normal log-ratios, in nats"
+    )
+    equal.add_argument("--log-ratio-mean", metavar="M", help="for --eur: their mean (default: 0)")
+    equal.add_argument("--histogram", metavar="FILE", help="for --eur: log-ratios as JSON with edges and counts")
+    takes_json(equal)
     exported = command("export", _export, "a certified gate as a standalone file")
     takes_gate(exported)
     exported.add_argument("--to", default="python", help="python: a module that needs torch only")
@@ -134,18 +150,35 @@ def _show(options: argparse.Namespace) -> int:
 
 
 def _certify(options: argparse.Namespace) -> int:
+    drawing = _drawing(options.plot) if options.plot else None
     certificate = certify(_gate(options), options.profile, require=options.require, budget=_seconds(options.budget))
     if options.numerics:
         certificate = _with_numerics(certificate)
     if options.output:
         _write(options.output, certificate.save)
+    if drawing is not None:
+        _write(options.plot, lambda path: drawing(certificate, Path(path)))
     if options.json:
         print(json.dumps(_report(certificate), indent=1, ensure_ascii=False))
     else:
         print(_table(certificate))
         if options.output:
             print(f"certificate written to {options.output}")
+        if options.plot:
+            print(f"picture drawn to {options.plot}")
     return EXIT[certificate.verdict]
+
+
+def _drawing(path: str) -> Callable[[Certificate, Path], None]:
+    """Refuses a file that cannot be drawn before anything is proved."""
+    try:
+        from sapo_gates import plot
+    except ImportError as error:
+        raise PlotError(
+            f"--plot draws with matplotlib, which is not installed ({error}); install 'sapo-gates[analysis]'."
+        ) from error
+    plot.check_ending(Path(path))
+    return plot.save
 
 
 def _with_numerics(certificate: Certificate) -> Certificate:
@@ -202,6 +235,39 @@ def _datasheet(options: argparse.Namespace) -> int:
             bounds = "" if entry["enclosure"] is None else "[{}, {}]".format(*entry["enclosure"])
             shown = "; ".join(part for part in (bounds, entry["closed_form"], entry.get("says")) if part)
             print(f"  {name.replace('_', ' '):<24} {shown}")
+    return 0
+
+
+def _calibrate(options: argparse.Namespace) -> int:
+    from sapo_gates.calibrate import LogRatios, calibrate  # only this command needs it
+
+    names = ("half_width", "curvature", "sup_score", "eur")
+    targets = {name: getattr(options, name) for name in names if getattr(options, name) is not None}
+    distribution = None
+    if options.histogram is not None:
+        distribution = LogRatios.histogram(options.histogram)
+    elif options.log_ratio_std is not None:
+        distribution = LogRatios.normal(options.log_ratio_mean or 0, options.log_ratio_std)
+    found = [
+        (gate, calibrate(gate, sign, **targets, log_ratios=distribution))
+        for gate in map(load_gate, options.gates)
+        for sign in (SIGNS if gate.declared("positive") != gate.declared("negative") else SIGNS[:1])
+    ]
+    if options.json:
+        report = [
+            {"gate": one.gate, "sign": one.sign, "target": one.target, "unique": one.unique, "says": one.says,
+             "tau": [rounded(one.lower, down=True), rounded(one.upper, down=False)]}
+            for _, one in found
+        ]  # fmt: skip
+        print(json.dumps(report, indent=1, ensure_ascii=False))
+        return 0
+    width = max(len(one.gate) for _, one in found)
+    print(found[0][1].target)
+    for gate, one in found:
+        both = gate.declared("positive") == gate.declared("negative")
+        low, high = rounded(one.lower, down=True), rounded(one.upper, down=False)
+        print(f"  {one.gate:<{width}}  {'any A' if both else CONDITION[one.sign]:<6}  tau in [{low}, {high}]")
+        print(f"  {'':<{width}}  {'':<6}  {one.says}")
     return 0
 
 

@@ -1,15 +1,19 @@
 """Temperatures that make gates comparable."""
 
+import json
 from fractions import Fraction
+from pathlib import Path
+from typing import Any
 
 import mpmath
 import pytest
 
 from sapo_gates import load_gate
-from sapo_gates.calibrate import half_width_temperature
+from sapo_gates.calibrate import LogRatios, calibrate, half_width_temperature
 from sapo_gates.errors import CalibrationError
 from sapo_gates.gatefile import parse_gate
 
+TAU = '[parameters.tau]\ndomain = "(0, oo)"\npositive = 1\n'
 HALF_WIDTH_AT_TAU_ONE = {
     "sigmoid": 2 * mpmath.acosh(mpmath.sqrt(2)),
     "erf": mpmath.sqrt(2 * mpmath.log(2)),
@@ -70,3 +74,75 @@ def test_what_cannot_be_calibrated_is_said_in_one_line(text: str, half_width: st
     with pytest.raises(CalibrationError, match=r"^[^\n]+$") as error:
         half_width_temperature(parse_gate(f'[gate]\nname = "g"\n{text}\n'), "positive", half_width)
     assert says in str(error.value)
+
+
+def test_equal_half_widths_have_one_temperature_each_where_w_is_proved_to_decay() -> None:
+    found = calibrate(load_gate("arctan"), "positive", half_width="0.1")
+    assert found.lower < 10 < found.upper
+    assert found.unique
+    rising = parse_gate('[gate]\nname = "g"\nweight = "1/(1 + tau*(r-1)^2) + (r-1)^4*exp(-r)"\n' + TAU)
+    assert not calibrate(rising, "positive", half_width="0.5").unique
+
+
+def test_curvature_at_one_is_met_and_said_to_be_one_sided_where_w_has_a_corner() -> None:
+    assert (f := calibrate(load_gate("sigmoid"), "positive", curvature=-50)).lower < 10 < f.upper
+    assert f.unique
+    lopsided = parse_gate(
+        '[gate]\nname = "g"\nweight = "Piecewise((1/(1 + (tau*(r-1))^2), r >= 1), (1/(1 + (2*tau*(r-1))^2), True))"\n'
+        + TAU
+    )
+    assert "from the left" in calibrate(lopsided, "positive", curvature=-2).says
+
+
+def test_sup_score_is_met_by_the_temperature_solved_by_hand() -> None:
+    """arctan: sup phi = (1 + sqrt(1 + 1/tau^2))/2, which is 1.1 at tau = 1/sqrt(0.44)."""
+    found = calibrate(load_gate("arctan"), "positive", sup_score="1.1")
+    assert found.lower < Fraction(float(1 / mpmath.sqrt("0.44"))) < found.upper
+    assert found.upper - found.lower <= found.lower / 2**23
+    assert found.unique
+
+
+def test_the_effective_update_ratio_under_normal_log_ratios_is_that_of_a_gaussian_integral() -> None:
+    """w = exp(-tau^2 z^2/2), z normal(0, s): the mean is 1/sqrt(1 + tau^2 s^2), 1/2 at tau = sqrt(3)/s."""
+    log_normal = parse_gate('[gate]\nname = "g"\nweight = "exp(-tau^2*z^2/2)"\n' + TAU)
+    found = calibrate(log_normal, "positive", eur="0.5", log_ratios=LogRatios.normal(0, "0.1"))
+    assert found.lower < Fraction(float(10 * mpmath.sqrt(3))) < found.upper
+    assert "no proof" in found.says
+    assert not found.unique
+
+
+def test_the_effective_update_ratio_over_a_histogram_is_a_sum_over_its_bins(tmp_path: Path) -> None:
+    """Half of the tokens at z = 0, half at z = log 2 (middle of its bin): EUR = (1 + 1/(1 + tau^2))/2 for arctan."""
+    log2 = 0.6931471805599453
+    path = tmp_path / "log_ratios.json"
+    path.write_text(json.dumps({"edges": [-0.1, 0.1, 2 * log2 - 0.1], "counts": [5, 5]}), encoding="utf-8")
+    found = calibrate(load_gate("arctan"), "positive", eur="0.75", log_ratios=LogRatios.histogram(path))
+    assert abs(found.lower - 1) < Fraction(1, 10**8)
+    assert found.unique
+
+
+@pytest.mark.parametrize(
+    ("targets", "says"),
+    [
+        ({}, "one target"),
+        ({"half_width": 1, "eur": 1}, "one target"),
+        ({"eur": "0.5"}, "log_ratios with eur"),
+        ({"sup_score": 1}, "must be > 1"),
+        ({"curvature": 5}, "at no tau"),
+        ({"curvature": "flat"}, "must be a number"),
+    ],
+)
+def test_a_target_that_is_none_is_refused_in_one_line(targets: dict[str, Any], says: str) -> None:
+    with pytest.raises(CalibrationError, match=r"^[^\n]+$") as error:
+        calibrate(load_gate("arctan"), "positive", **targets)
+    assert says in str(error.value)
+
+
+@pytest.mark.parametrize(
+    "content", ["", "[]", '{"edges": [0, 1]}', '{"edges": [1, 0], "counts": [1]}', '{"edges": [0, 1], "counts": [0]}']
+)
+def test_a_file_that_is_no_histogram_is_refused(tmp_path: Path, content: str) -> None:
+    path = tmp_path / "broken.json"
+    path.write_text(content, encoding="utf-8")
+    with pytest.raises(CalibrationError, match=r"^[^\n]+$"):
+        LogRatios.histogram(path)

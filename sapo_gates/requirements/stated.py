@@ -23,8 +23,9 @@ import sympy
 from sympy import Add, Expr, Integer, Rational, Symbol
 
 from sapo_gates.derive import declared_formula, derivative
-from sapo_gates.errors import RequirementError
+from sapo_gates.errors import GateTextError, RequirementError
 from sapo_gates.functions import r, substitute
+from sapo_gates.gate import exact
 from sapo_gates.prove import witness
 from sapo_gates.prove.boxes import Box, Closed, Range, Rule, Violation, cover
 from sapo_gates.prove.case import Case, Requirement, claim_evidence, leaf_evidence
@@ -115,8 +116,8 @@ def parse(text: str) -> Stated:
 
 def _number(text: str, whole: str, example: str) -> Rational:
     try:
-        number = Rational(text)
-    except (TypeError, ValueError, ZeroDivisionError):
+        number = exact(text)
+    except (TypeError, ValueError, ZeroDivisionError, GateTextError):
         number = None
     if number is None or not number.is_finite:
         raise RequirementError(f"{whole!r}: {text!r} is no number; write for example {example!r}.")
