@@ -15,7 +15,8 @@ class Witness:
 
     kind: `point`: the statement fails at r[0]; `pair`: it fails between r[0] and r[1] (w rises, or a sign changes);
     `jump`: the one-sided limits at r[0] differ; `tail`: phi >= enclosure[0] > 0 on [r[0], oo).
-    enclosure: for each r of the witness (for `jump`: left, right) an interval that contains the quantity named in why.
+    enclosure: for each r of the witness (for `jump`: left, right) an interval that contains the quantity named in why,
+    or, where a user's requirement is about a limit (`weight(0)`, `tail order`), that limit.
     """
 
     kind: Literal["point", "pair", "jump", "tail"]
