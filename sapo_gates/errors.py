@@ -48,6 +48,10 @@ class ExportError(SapoGatesError):
     """A certified gate whose formula has no exported form."""
 
 
+class PlotError(SapoGatesError):
+    """A picture that cannot be drawn."""
+
+
 def did_you_mean(name: str, known: Iterable[str]) -> str:
     """`` Did you mean 'tau'?`` with the nearest known name, or an empty string."""
     nearest = get_close_matches(name, list(known), n=1)
