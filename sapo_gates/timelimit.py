@@ -32,7 +32,8 @@ class OutOfTime(Exception):
 def within(seconds: float, work: Callable[[], Result]) -> Result:
     """The result of the work.
 
-    Only the main thread can be interrupted; in any other, and after a deadline, the work is not begun, so that nothing can hang there.
+    Only the main thread can be interrupted; in any other, and after a deadline, the work is not begun, so that nothing
+    can hang there.
 
     Raises:
         OutOfTime: it took longer, the deadline has passed, or this is not the main thread.
@@ -40,6 +41,17 @@ def within(seconds: float, work: Callable[[], Result]) -> Result:
     seconds = min(seconds, _deadline.get() - time.monotonic())
     if seconds <= 0 or threading.current_thread() is not threading.main_thread():
         raise OutOfTime
+    return interrupted(seconds, work)
+
+
+def interrupted(seconds: float, work: Callable[[], Result]) -> Result:
+    """The result of the work, which in any thread but the main one may take as long as it likes.
+
+    Raises:
+        OutOfTime: it took longer.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        return work()
 
     def ring(signal_number: int, frame: object) -> None:
         raise OutOfTime

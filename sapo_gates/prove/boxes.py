@@ -118,9 +118,14 @@ class Budget:
         return Budget(time.monotonic() + limit)
 
     @property
+    def left(self) -> float:
+        """Seconds left; negative when it is spent."""
+        return self.deadline - time.monotonic()
+
+    @property
     def is_spent(self) -> bool:
         """No time left."""
-        return time.monotonic() > self.deadline
+        return self.left < 0
 
 
 Rule = Callable[[Mapping[Symbol, Interval], Box], bool]

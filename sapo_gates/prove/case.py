@@ -19,8 +19,10 @@ from sapo_gates.prove.points import parameter_points
 from sapo_gates.prove.sections import Branch, Section, Unsupported, branches_of, domain_interval, section_key
 from sapo_gates.prove.signs import Claim, SectionProver
 from sapo_gates.prove.tails import S
+from sapo_gates.timelimit import OutOfTime, interrupted
 from sapo_gates.verdict import Sign, Undecided, Verdict
 
+LEAST_SECONDS = 0.2  # for each requirement, also when others have spent the budget
 FIRST_TRY, SECOND_TRY = 20, 400  # boxes spent on each form of a weight before the next form is tried
 
 
@@ -57,7 +59,9 @@ class Case:
         """The requirement's verdict, sought once; a formula that the machinery cannot place is undecided, and says why."""
         if requirement.ID not in self.verdicts:
             try:
-                found = requirement.prove(self)
+                found = interrupted(max(self.budget.left, LEAST_SECONDS), lambda: requirement.prove(self))
+            except OutOfTime:
+                found = Undecided(method="time", left="the budget ended in the middle of a rewriting of the formula")
             except Unsupported as error:
                 found = Undecided(method="placing the corners", left=str(error))
             except Undefined as error:

@@ -192,6 +192,8 @@ def _cut(cell: Mapping[Symbol, Domain], switch: Expr) -> list[dict[Symbol, Domai
         for low, high in pairwise(ends)
         if low < high
     ]
+    if domain.lower == domain.upper:
+        raise Unsupported(f"the sign of {switch} at {parameter} = {domain.lower} could not be enclosed")
     return [{**cell, parameter: part} for part in (*parts, *(Domain(c, c, False, False) for c in cuts))]
 
 
