@@ -5,7 +5,7 @@ from sympy import Abs, Integer, Max, Min, Piecewise, cos, exp, pi
 from sapo_gates.families.smooth import tau, x
 from sapo_gates.gate import Gate, Parameter
 
-_a = Parameter("a", domain="(1, oo)", positive="3.7", negative="3.7", says="where the weight reaches 0, in units of 1/tau")
+_a = Parameter("a", domain="(1, oo)", positive="3.7", negative="3.7", says="where w reaches 0, in units of 1/tau")
 _inside = Abs(tau * x) < 1
 _zero = Integer(0)
 

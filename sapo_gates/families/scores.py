@@ -9,7 +9,7 @@ from sapo_gates.gate import Gate, Parameter
 _cap = Parameter("c", domain="(1, oo)", positive=5, negative=5, says="largest score weight")
 _lambda = Parameter("lambda_", domain="(0, oo)", positive=1, negative=1, says="how fast the weight falls")
 _beta_high = Parameter("beta_2", domain="(0, oo)", positive=1, negative=1, says="strength above 1 + epsilon_high")
-_beta_low = Parameter("beta_1", domain="(0, oo)", positive="0.75", negative="0.75", says="strength below 1 - epsilon_low")
+_beta_low = Parameter("beta_1", domain="(0, oo)", positive="0.75", negative="0.75", says="strength below the bound")
 _c1 = Parameter("c1", domain="(0, oo)", positive=2, negative=3, says="power of r")
 _c2 = Parameter("c2", domain="(0, oo)", positive=3, negative=2, says="rate of the exponential")
 _zero = Integer(0)

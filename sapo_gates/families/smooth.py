@@ -8,7 +8,7 @@ from sapo_gates.gate import Gate, Parameter
 tau = Parameter(
     "tau", domain="(0, oo)", positive=10, negative=12, says="temperature; the larger, the narrower the trust region"
 )
-nu = Parameter("nu", domain="(0, oo)", positive=3, negative=3, says="degrees of freedom; the smaller, the heavier the tail")
+nu = Parameter("nu", domain="(0, oo)", positive=3, negative=3, says="degrees of freedom; few make a heavy tail")
 p = Parameter("p", domain="(0, oo)", positive=2, negative=2, says="shape: 2 is the Gaussian")
 smoothing = Parameter("alpha", domain="(0, 1)", positive="0.1", negative="0.1", says="share of the constant 1")
 x = r - 1

@@ -19,7 +19,7 @@ from sapo_gates.gate import Kind
 from sapo_gates.gatefile import parse_gate
 from sapo_gates.verdict import SIGNS, Sign
 
-SMOOTH = [gate for gate in FAMILIES if not gate.declared("positive").has(sympy.Min, sympy.Max)]
+SMOOTH = FAMILIES[:6]
 
 
 @cache

@@ -4,14 +4,15 @@ from collections.abc import Callable
 
 import pytest
 
-from sapo_gates import FAMILIES, Gate
-from sapo_gates.families import SIGMOID
+from sapo_gates import Gate
+from sapo_gates.families import ARCTAN, ERF, SIGMOID, SOFTSIGN, SOFTSIGN_ABS, TANH
 
+SMOOTH = (SIGMOID, ERF, ARCTAN, SOFTSIGN, SOFTSIGN_ABS, TANH)
 ID = "first-order-agreement"
 
 
-@pytest.mark.parametrize("gate", FAMILIES, ids=lambda gate: gate.name)
-def test_every_family_is_proved(gate: Gate, answer: Callable) -> None:
+@pytest.mark.parametrize("gate", SMOOTH, ids=lambda gate: gate.name)
+def test_every_smooth_family_is_proved(gate: Gate, answer: Callable) -> None:
     assert answer(gate, ID).verdict == "proved"
 
 

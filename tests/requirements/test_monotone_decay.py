@@ -5,15 +5,16 @@ from collections.abc import Callable
 import pytest
 from sympy import Rational
 
-from sapo_gates import FAMILIES, Gate
+from sapo_gates import Gate
 from sapo_gates.certificate import Requirement
-from sapo_gates.families import SIGMOID
+from sapo_gates.families import ARCTAN, ERF, SIGMOID, SOFTSIGN, SOFTSIGN_ABS, TANH
 
+SMOOTH = (SIGMOID, ERF, ARCTAN, SOFTSIGN, SOFTSIGN_ABS, TANH)
 ID = "monotone-decay"
 
 
-@pytest.mark.parametrize("gate", FAMILIES, ids=lambda gate: gate.name)
-def test_every_family_decays(gate: Gate, answer: Callable) -> None:
+@pytest.mark.parametrize("gate", SMOOTH, ids=lambda gate: gate.name)
+def test_every_smooth_family_decays(gate: Gate, answer: Callable) -> None:
     assert answer(gate, ID).verdict == "proved"
 
 

@@ -11,7 +11,7 @@ from sapo_gates.errors import ExportError, NotCertified, ParameterValueError, Un
 from sapo_gates.gatefile import parse_gate
 from sapo_gates.torch import surrogate
 
-SMOOTH = [gate for gate in FAMILIES if "clip" not in gate.name]
+SMOOTH = FAMILIES[:6]
 DTYPES = [torch.float64, torch.float32, torch.bfloat16, torch.float16]
 SIZES = [0.0, 1e-30, 1e-3, 0.2, 20.0, 40.0, 88.7, 89.0, 104.0, 709.7, 709.8, 1e4, math.inf]
 KILLERS = [sign * size for size in SIZES for sign in (1, -1)]
