@@ -4,13 +4,17 @@ import math
 import signal
 import threading
 import time
+import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from types import FrameType
 from typing import TypeVar
 
 Result = TypeVar("Result")
 
+AGAIN = 1.0
+"""Seconds after which an interruption that the interpreter dropped, as it does in a callback, is tried again."""
 
 _deadline: ContextVar[float] = ContextVar("deadline", default=math.inf)
 
@@ -53,11 +57,12 @@ def interrupted(seconds: float, work: Callable[[], Result]) -> Result:
     if threading.current_thread() is not threading.main_thread():
         return work()
 
-    def ring(signal_number: int, frame: object) -> None:
-        raise OutOfTime
+    def ring(signal_number: int, frame: FrameType | None) -> None:
+        if frame is None or frame.f_code.co_filename != weakref.__file__:  # from its callbacks nothing can be raised
+            raise OutOfTime
 
     before = signal.signal(signal.SIGALRM, ring)
-    outer = signal.setitimer(signal.ITIMER_REAL, seconds)
+    outer = signal.setitimer(signal.ITIMER_REAL, seconds, AGAIN)
     try:
         return work()
     finally:

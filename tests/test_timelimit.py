@@ -1,0 +1,41 @@
+"""No work goes on beyond its time, wherever the interruption strikes."""
+
+import weakref
+from contextlib import suppress
+
+import pytest
+
+from sapo_gates.timelimit import OutOfTime, within
+
+
+def forever() -> None:
+    while True:
+        pass
+
+
+def test_work_that_takes_too_long_is_interrupted() -> None:
+    with pytest.raises(OutOfTime):
+        within(0.05, forever)
+
+
+def test_an_interruption_that_gets_lost_is_tried_again() -> None:
+    def stubborn() -> None:
+        with suppress(OutOfTime):  # as the interpreter does in a callback
+            forever()
+        forever()
+
+    with pytest.raises(OutOfTime):
+        within(0.05, stubborn)
+
+
+def test_a_callback_is_not_interrupted_but_what_follows_is() -> None:
+    class Key:
+        pass
+
+    def churn() -> None:
+        table: weakref.WeakKeyDictionary[Key, int] = weakref.WeakKeyDictionary()
+        while True:  # nearly all the time goes into the dictionary's own callback
+            table[Key()] = 1
+
+    with pytest.raises(OutOfTime):
+        within(0.05, churn)
