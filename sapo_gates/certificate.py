@@ -1,8 +1,9 @@
 """What was proved about a gate, with the evidence that `recheck` evaluates again.
 
-A certificate is one JSON object: the gate's text and digest, one entry per requirement and sign of A, each with verdict,
-scope, method, witness and evidence; beside them `numerics`, evidence of another kind about the exported torch function:
-sampled or exhaustive over a floating-point type, never a proof about the mathematics. The digest covers all but that.
+A certificate is one JSON object: the gate's text and digest, one entry per requirement and sign of A, each with
+verdict, scope, method, witness and evidence; beside them `numerics`, evidence of another kind about the exported torch
+function: sampled or exhaustive over a floating-point type, never a proof about the mathematics. The digest covers all
+but that.
 """
 
 import hashlib

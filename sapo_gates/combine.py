@@ -1,7 +1,8 @@
-"""New gates from old ones. What still holds of the result is for the prover to say; the docstrings say what to expect."""
+"""New gates from old ones. What holds of the result is for the prover to say; the docstrings say what to expect."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 from sympy import Expr, Integer, Min, Piecewise
 
@@ -37,7 +38,8 @@ def per_sign(positive: Gate, negative: Gate, *, name: str = "") -> Gate:
 def one_sided(gate: Gate, *, name: str = "") -> Gate:
     """The gate on the kill side (sign(A)(r - 1) > 0), plain f = r on the pass side.
 
-    Keeps unit-peak and monotone-decay; loses vanishing-score and bounded-score for A <= 0, where r -> oo is the pass side.
+    Keeps unit-peak and monotone-decay; for A <= 0, where r -> oo is the pass side, loses vanishing-score and
+    bounded-score.
     """
     kind: Kind = "value" if gate.kind == "value" else "weight"
     inside = [_shifted(_as(kind, gate, sign)) if kind == "value" else _as(kind, gate, sign) for sign in SIGNS]
@@ -57,7 +59,7 @@ def mixture(gates: Sequence[Gate], shares: Sequence[Number], *, name: str = "") 
     weights = [exact(share) for share in shares]
     if len(weights) != len(gates) or sum(weights) != 1 or not all(w > 0 for w in weights):
         raise GateTextError(
-            f"shares={[str(w) for w in weights]} of {len(gates)} gates must be positive and sum to 1: a mixture is convex."
+            f"shares={[str(w) for w in weights]} of {len(gates)} gates must be positive, of sum 1: mixtures are convex."
         )
     apart = _told_apart(gates)
     kind = _common_kind(apart)
@@ -73,7 +75,9 @@ def shifted(gate: Gate, *, name: str = "") -> Gate:
         GateTextError: the gate declares no value.
     """
     if gate.kind != "value":
-        raise GateTextError(f"gate {gate.name!r} declares its {gate.kind}, so f has no value at 1 to shift; declare a value.")
+        raise GateTextError(
+            f"gate {gate.name!r} declares its {gate.kind}, not f, so nothing can be shifted; declare a value."
+        )
     branches = tuple(_shifted(gate.declared(sign)) for sign in SIGNS)
     return _gate("value", branches, gate.parameters, name or f"{gate.name}-shifted")
 
@@ -92,8 +96,10 @@ def dual_clip(gate: Gate, ceiling: Number = 3, *, name: str = "") -> Gate:
     return _gate("value", branches, gate.parameters, name or f"{gate.name}-dual-clip")
 
 
-def reparametrised(gate: Gate, expressions: Mapping[str, Expr], parameters: Sequence[Parameter], *, name: str = "") -> Gate:
-    """Parameters replaced by expressions in new ones, such as tau = 1/sigma. Keeps what holds on the image of the domain."""
+def reparametrised(
+    gate: Gate, expressions: Mapping[str, Expr], parameters: Sequence[Parameter], *, name: str = ""
+) -> Gate:
+    """Parameters replaced by expressions in new ones, such as tau = 1/sigma. Keeps what holds on the new domain."""
     values = {gate.parameter(key): expression for key, expression in expressions.items()}
     kept = [p for p in gate.parameters if p not in values]
     branches = tuple(substitute(gate.declared(sign), values) for sign in SIGNS)
@@ -101,12 +107,12 @@ def reparametrised(gate: Gate, expressions: Mapping[str, Expr], parameters: Sequ
 
 
 def _gate(kind: Kind, branches: Sequence[Expr], parameters: Sequence[Parameter], name: str) -> Gate:
-    declared = branches[0] if branches[0] == branches[1] else tuple(branches)
-    return Gate(name=name, parameters=tuple(parameters), source="combined", **{kind: declared})
+    declared: dict[str, Any] = {kind: branches[0] if branches[0] == branches[1] else tuple(branches)}
+    return Gate(name=name, parameters=tuple(parameters), source="combined", **declared)
 
 
 def _common_kind(gates: Sequence[Gate]) -> Kind:
-    kinds = {gate.kind for gate in gates}
+    kinds: set[Kind] = {gate.kind for gate in gates}
     return kinds.pop() if len(kinds) == 1 else "weight"
 
 

@@ -67,7 +67,7 @@ def datasheet(
             key = loaded.declared(sign), tuple(values.items())
             if key not in sheets or sign == "negative":  # pessimism is another statement for A <= 0
                 known = sheets.get(key, {})
-                sheets[key] = _Sheet(Numeric(loaded, sign, values), Symbolic.of(loaded, sign, values)).entries(known)
+                sheets[key] = _Sheet(Numeric(loaded, sign, values)).entries(known)
             found[sign] = sheets[key]
     return found
 
@@ -82,7 +82,11 @@ class _Sheet:
     """One sign of A of one gate at fixed values."""
 
     numeric: Numeric
-    symbolic: Symbolic | None
+
+    @property
+    def symbolic(self) -> Symbolic | None:
+        """With the parameters left in, for closed forms."""
+        return self.numeric.symbolic
 
     def entries(self, known: Mapping[str, Entry]) -> dict[str, Entry]:
         """All entries in reading order; those that do not depend on the sign of A are taken over where known."""
@@ -218,12 +222,12 @@ class _Sheet:
         """Every root and logarithm takes positive numbers only, so that the formula is analytic inside its sections."""
         for section in self.numeric.sections:
             for node in sympy.preorder_traversal(section.weight):
-                inner = None
+                inner: Any = None
                 if isinstance(node, sympy.Pow) and not node.exp.is_Integer and node.base is not sympy.E:
                     inner = node.base
                 elif isinstance(node, sympy.log | sympy.loggamma):
                     inner = node.args[0]
-                if not isinstance(inner, Expr) or inner.is_positive or not inner.free_symbols:
+                if inner is None or inner.is_positive or not inner.free_symbols:
                     continue
                 curve = self.numeric.curve(section, inner)
                 if first_crossing([curve]).curve is not None:
@@ -270,6 +274,15 @@ class _Sheet:
 
     def _half_forms(self, curve: Curve) -> list[Expr]:
         """Candidates for the ratio at which w is 1/2: solutions, or the breakpoint where w jumps past 1/2."""
+        if curve.section not in self._known_forms:
+            self._known_forms[curve.section] = self._find_half_forms(curve)
+        return self._known_forms[curve.section]
+
+    @cached_property
+    def _known_forms(self) -> dict[Section, list[Expr]]:
+        return {}
+
+    def _find_half_forms(self, curve: Curve) -> list[Expr]:
         twin = self._twin(curve.section)
         if self.symbolic is None or twin is None:
             return []

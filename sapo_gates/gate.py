@@ -26,6 +26,7 @@ from sapo_gates.verdict import SIGNS, Sign
 
 def _written(expression: Expr, parameters: Mapping[str, "Parameter"]) -> str:
     """The text that reads as an expression with this text: sympy writes 1/(2*(r + 1)) and reads it as 1/(2*r + 2)."""
+    text = ""
     for _ in range(MAX_REREADS):
         text = sympy.sstr(expression)
         again = parse_expression(text, parameters)

@@ -42,17 +42,16 @@ class Range:
         low, high = self.lower, self.upper
         if isinstance(low, float) and isinstance(high, float):
             return Fraction(0)
-        if isinstance(high, float):
-            assert isinstance(low, Fraction)
-            return max(4 * low, Fraction(1)) if low >= 0 else Fraction(0)
         if isinstance(low, float):
-            return min(4 * high, Fraction(-1)) if high <= 0 else Fraction(0)
+            return min(Fraction(4 * high), Fraction(-1)) if high <= 0 else Fraction(0)
+        if isinstance(high, float):
+            return max(Fraction(4 * low), Fraction(1)) if low >= 0 else Fraction(0)
         if low > 0 and high > 4 * low:
             product = low * high  # the geometric middle, rounded to a rational
             return Fraction(isqrt(int(product * 2**80)), 2**40).limit_denominator(2**30)
         if high < 0 and low < 4 * high:
             return -Range(-high, -low).middle
-        return (low + high) / 2
+        return Fraction(low + high) / 2
 
     def halves(self) -> tuple["Range", "Range"]:
         """Both parts, with the splitting point in both."""

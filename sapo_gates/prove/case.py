@@ -29,7 +29,10 @@ FIRST_TRY, SECOND_TRY = 20, 400  # boxes spent on each form of a weight before t
 class Requirement(Protocol):
     """A file of `requirements/`: a promise and how it is kept."""
 
-    ID: str
+    @property
+    def ID(self) -> str:
+        """Its name in certificates; never changes meaning."""
+        ...
 
     def prove(self, case: "Case") -> Verdict:
         """Answer it for one sign of A."""
@@ -56,7 +59,7 @@ class Case:
     claims: dict[Claim, tuple[Settled, ...]] = field(default_factory=dict)
 
     def verdict(self, requirement: Requirement) -> Verdict:
-        """The requirement's verdict, sought once; a formula that the machinery cannot place is undecided, and says why."""
+        """The requirement's verdict, sought once; what the machinery cannot place is undecided, and says why."""
         if requirement.ID not in self.verdicts:
             try:
                 found = interrupted(max(self.budget.left, LEAST_SECONDS), lambda: requirement.prove(self))

@@ -65,7 +65,7 @@ def limit_near_infinity(branch: Branch, expression: Expr) -> Evidence | None:
 
 
 def vanishes_near_infinity(branch: Branch, *, integrably: bool) -> Evidence | None:
-    """Evidence that phi -> 0 as r -> oo, term by term; integrably: like a negative power of r, so that f has a limit."""
+    """Evidence that phi -> 0 as r -> oo, term by term; integrably: like a power of r, so that f has a limit."""
     tail = Tail(branch, branch.sections[-1])
     for form in forms_of(tail.section.weight):
         rules = [tail.rule(term, integrably=integrably) for term in Add.make_args(form)]

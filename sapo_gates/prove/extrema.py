@@ -175,7 +175,7 @@ class Curve:
         """
         found = [image for image in self._images(box) if image is not None]
         if not found:
-            raise Undefined(f"no enclosure of {self.expression}")
+            raise Undefined("no enclosure")
         lower, upper = max(i.lower for i in found), min(i.upper for i in found)
         return Interval(lower, max(lower, upper))
 

@@ -55,7 +55,7 @@ MAX_SIMPLIFIED = 60  # operations; simplify can take minutes on more
 
 
 def is_identity(a: Expr, b: Expr) -> bool:
-    """a = b, shown by bringing a - b over one denominator and expanding; False means only that this does not show it."""
+    """a = b, shown by bringing a - b over one denominator and expanding; False: this does not show it, no more."""
     if a == b:
         return True
     difference = a - b

@@ -1,8 +1,8 @@
 """Limits as one variable goes to an end, for whole ranges of the parameters at once.
 
-Every operation continues to the extended line where that is continuous (tanh(oo) = 1, 1/oo = 0+), and refuses where it
-is not (0 * oo, oo - oo): a limit is either certain or not claimed. SymPy's own `limit` is not used, because it cannot be
-checked.
+Every operation continues to the extended line where that is continuous (tanh(oo) = 1, 1/oo = 0+), and refuses where
+it is not (0 * oo, oo - oo): a limit is either certain or not claimed. SymPy's own `limit` is not used, because it
+cannot be checked.
 """
 
 from collections.abc import Mapping
@@ -102,7 +102,7 @@ def limit(expression: Expr, variable: Symbol, end: Limit, parameters: Mapping[Sy
 
 
 def _sum(terms: list[Limit]) -> Limit:
-    infinite = {term.infinite for term in terms if term.infinite}
+    infinite: set[Literal[-1, 0, 1]] = {term.infinite for term in terms if term.infinite}
     if len(infinite) > 1:
         raise Undefined("oo - oo")
     if infinite:
@@ -110,7 +110,7 @@ def _sum(terms: list[Limit]) -> Limit:
     total = terms[0].finite
     for term in terms[1:]:
         total = total + term.finite
-    approaches = {term.approach for term in terms}
+    approaches: set[Literal[-1, 0, 1]] = {term.approach for term in terms}
     return Limit(interval=total, approach=approaches.pop() if len(approaches) == 1 else 0)
 
 

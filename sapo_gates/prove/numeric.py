@@ -6,7 +6,7 @@ A weight in log r is described by t = log r, where it is simple; every other sec
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
-from functools import cached_property
+from functools import cached_property, lru_cache
 from math import inf
 from typing import Any, cast
 
@@ -17,7 +17,7 @@ from sapo_gates.derive import derivative
 from sapo_gates.functions import r, substitute, z
 from sapo_gates.gate import Gate, Parameter
 from sapo_gates.prove.extrema import Curve
-from sapo_gates.prove.forms import is_identity, tamed
+from sapo_gates.prove.forms import is_identity, normal, tamed
 from sapo_gates.prove.sections import Branch, Section, Unsupported, branches_of
 from sapo_gates.verdict import Sign
 
@@ -40,7 +40,23 @@ class Numeric:
             Unsupported: a corner that cannot be placed.
         """
         (branch,) = branches_of(self.gate.kind, substitute(self.gate.declared(self.side), self.values), ())
-        return replace(branch, sections=tuple(_tidied(_in_log(section)) for section in branch.sections))
+        sections = [self._shortened(branch, section) for section in branch.sections]
+        return replace(branch, sections=tuple(_tidied(_in_log(section)) for section in sections))
+
+    @cached_property
+    def symbolic(self) -> "Symbolic | None":
+        """The same branch with its parameters left in."""
+        return Symbolic.of(self.gate, self.side, self.values)
+
+    def _shortened(self, branch: Branch, section: Section) -> Section:
+        """The weight in the short form that it has in the symbolic chart: softsign's is (1 + u^2)^(-3/2) there."""
+        symbolic = self.symbolic
+        if symbolic is None or len(symbolic.branch.sections) != len(branch.sections):
+            return section
+        twin = symbolic.branch.sections[branch.sections.index(section)]
+        in_ratio = substitute(symbolic.in_ratio(twin, tamed(normal, twin.weight)), self.values)
+        short = substitute(in_ratio, {r: section.position})
+        return replace(section, weight=short) if sympy.count_ops(short) < sympy.count_ops(section.weight) else section
 
     @property
     def sections(self) -> tuple[Section, ...]:
@@ -118,10 +134,12 @@ def _in_log(section: Section) -> Section:
 
 
 def _tidied(section: Section) -> Section:
-    """The weight with its rational parts factored, if that is shorter: moved sections spell 100 (t/10 - 1/10)^2."""
+    """The weight with its rational parts factored: a moved section spells t (2 - t) as 1 - 100 (t/10 - 1/10)^2."""
+    if section.t in (r, z):
+        return section
     short = tamed(lambda e: sympy.factor(e, deep=True), section.weight)
-    shorter = sympy.count_ops(short) < sympy.count_ops(section.weight)
-    return replace(section, weight=short) if shorter else section
+    is_short = sympy.count_ops(short) <= sympy.count_ops(section.weight) + 2
+    return replace(section, weight=short) if is_short else section
 
 
 def _primitive(section: Section, inner: str) -> Expr | None:
@@ -140,6 +158,15 @@ def _primitive(section: Section, inner: str) -> Expr | None:
     return None if start.has(sympy.nan, sympy.zoo, sympy.oo) else found - start
 
 
+@lru_cache(maxsize=64)
+def _branches(gate: Gate, side: Sign) -> tuple[Branch, ...]:
+    """None where the corners cannot be placed for all parameters at once."""
+    try:
+        return branches_of(gate.kind, gate.declared(side), gate.parameters_for(side))
+    except Unsupported:
+        return ()
+
+
 @dataclass(frozen=True, eq=False)
 class Symbolic:
     """The same branch with its parameters left in: for closed forms and for what scales with tau."""
@@ -150,11 +177,7 @@ class Symbolic:
     @staticmethod
     def of(gate: Gate, side: Sign, values: Values) -> "Symbolic | None":
         """The cell of the parameter domain in which the values lie, or None if the corners cannot be placed there."""
-        try:
-            branches = branches_of(gate.kind, gate.declared(side), gate.parameters_for(side))
-        except Unsupported:
-            return None
-        for branch in branches:
+        for branch in _branches(gate, side):
             if all(values[p] in domain for p, domain in branch.all_domains.items() if isinstance(p, Parameter)):
                 return Symbolic(branch, values)
         return None

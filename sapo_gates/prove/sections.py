@@ -141,7 +141,7 @@ def as_end(end: Expr) -> Fraction | float:
 
 
 def branches_of(kind: Kind, declared: Expr, parameters: Sequence[Parameter]) -> tuple[Branch, ...]:
-    """The declared expression on cells that cover the parameter domain, each in the chart that leaves fewest parameters.
+    """The declared expression on cells that cover the parameter domain, each in the chart with fewest parameters.
 
     One cell, unless corners of the formula change their order or cross 1 at some parameter value.
 
@@ -214,7 +214,7 @@ def _on_cell(value: Expr | None, weight: Expr, cell: dict[Symbol, Domain]) -> Br
 
 
 def _moved(expression: Expr, chart: Chart) -> Expr:
-    """The expression in the chart; conditions are freed of positive factors, so that the parameter cancels there too."""
+    """The expression in the chart; conditions lose positive factors, so that the parameter cancels there too."""
     moved = substitute(expression, {r: chart.ratio}) if chart.parameter is not None else expression
     return substitute(moved, {relation: _without_positive_factors(relation) for relation in moved.atoms(Relational)})
 

@@ -1,7 +1,7 @@
-"""Claims about one section, each settled box by box: that w is defined, that it falls away from 1, that it stays below 1.
+"""Claims about one section, settled box by box: that w is defined, that it falls away from 1, that it is at most 1.
 
-Rules by which a box of the claim "w does not grow away from r = 1" is settled (names as they stand in certificates), each
-only where the enclosure of w shows that w is continuous on the box:
+Rules by which a box of the claim "w does not grow away from r = 1" is settled (names as they stand in certificates),
+each only where the enclosure of w shows that w is continuous on the box:
 
     derivative      the enclosure of w' has the right sign
     log-derivative  w > 0 on the box and w'/w has the right sign; sees what w' loses in a tail
@@ -10,8 +10,8 @@ only where the enclosure of w shows that w is continuous on the box:
     anchor-k        w', ..., w^(k-1) vanish at the section's end that the box touches, and w^(k) has the sign that
                     makes w' right on the whole box; needed where w' itself touches 0
 
-and of the claim "w <= 1": `bound`, or one of the above on a box that starts at r = 1, where w = 1, or `falls-` and one of
-the above on a box that reaches to infinity and at whose start w <= 1.
+and of the claim "w <= 1": `bound`, or one of the above on a box that starts at r = 1, where w = 1, or `falls-` and one
+of the above on a box that reaches to infinity and at whose start w <= 1.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -215,7 +215,7 @@ class SectionProver:
         return cover(self.whole(claim), self.rules(claim), budget)
 
     def hunt(self, claim: Claim, points: Iterable[Mapping[Symbol, Rational]]) -> Violated | None:
-        """Look for a violation where the formula suggests one: around the zeros of its linear parts, at these parameters.
+        """Look for a violation where the formula suggests one: around zeros of its linear parts, at these parameters.
 
         A needle at r = 37 of width 1e-9 is a function of (r - 37)/1e-9: its formula says where and how wide it is.
         """

@@ -89,7 +89,7 @@ def rounded(exact: Fraction, *, down: bool, digits: int = 12) -> str:
 
 
 def ratio_at(branch: Branch, section: Section, t: Fraction, parameters: Point) -> Rational | None:
-    """The rational r at a t, or one within 2^-60 of it; None where r > 0 fails (a scale proof covers more than (0, oo))."""
+    """The rational r at a t, or one within 2^-60 of it; None where r <= 0 (a scale proof covers more than (0, oo))."""
     exact = substitute(
         substitute(branch.chart.ratio, {branch.chart.x: section.position}), {section.t: rational(t), **parameters}
     )
@@ -151,7 +151,7 @@ def _inner_pairs(t: Range) -> Iterator[tuple[Fraction, Fraction]]:
             yield t.lower - Fraction(1, 2**k), t.upper + Fraction(1, 2**k)
         return
     for share in (Fraction(3, 8), Fraction(1, 8), Fraction(1, 64), Fraction(1, 4096)):
-        middle = (t.lower + t.upper) / 2
+        middle = Fraction(t.lower + t.upper) / 2
         yield middle - share * width, middle + share * width
 
 

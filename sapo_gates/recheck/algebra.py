@@ -129,8 +129,9 @@ def sign_over(expression: Expr, ranges: Ranges) -> Literal[-1, 0, 1]:
 def _sign_at_corners(part: Expr, ranges: Ranges) -> int:
     """The sign on the box of an expression that is linear in each symbol, or 0.
 
-    Inside the box it is a mean, with positive weights, of its values at the corners (for an end at infinity: of the slope
-    towards it). So corners >= 0 that are not all 0 make it > 0 inside; ends that belong to the box are boxes of their own.
+    Inside the box it is a mean, with positive weights, of its values at the corners (for an end at infinity: of the
+    slope towards it). So corners >= 0 that are not all 0 make it > 0 inside; ends that belong to the box are boxes of
+    their own.
     """
     symbols = [symbol for symbol in ranges if symbol in part.free_symbols]
     if part.free_symbols != set(symbols) or not all(

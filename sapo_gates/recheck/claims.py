@@ -284,7 +284,7 @@ def difference(branch: Branch, before: Section, after: Section) -> Span:
     left, right = branch.one_sided(before, True, "weight"), branch.one_sided(after, False, "weight")
     cell = spans(dict(before.cell))
     if isinstance(left, Expr) and isinstance(right, Expr):
-        return span_of(cast(Expr, sympy.factor(right - left)))(cell)
+        return span_of(sympy.factor(cast(Any, right) - cast(Any, left)))(cell)
     sides = [span_of(one)(cell) if isinstance(one, Expr) else one.span for one in (left, right)]
     require(None not in sides, "a limit at {} is infinite", before.upper)
     return sides[1] + -sides[0]  # type: ignore[operator]

@@ -102,7 +102,9 @@ class Branch:
     def parameters(self) -> dict[str, Parameter]:
         """By name; those the branch depends on."""
         found = {p.name: p for p in self.gate.parameters_for(self.sign)}
-        require(not {"s_", "t_", "u_"} & set(found), "a parameter is named s_, t_ or u_, which certificates use themselves")
+        require(
+            not {"s_", "t_", "u_"} & set(found), "a parameter is named s_, t_ or u_, which certificates use themselves"
+        )
         return found
 
     @cached_property

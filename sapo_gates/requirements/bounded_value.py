@@ -2,8 +2,8 @@
 
 Says: sup |f(r) - f(1)| < oo over (0, oo), for each parameter in the domain.
 Why: an unbounded objective term rewards pushing one token's ratio without end.
-Proof: f (or, where only w is declared, w) is continuous inside every section with finite limits at every breakpoint, f has
-    finite limits as r -> 0 and r -> oo; where f is only known as the integral of w, phi falls like a negative power of r.
+Proof: f (or, where only w is declared, w) is continuous inside every section with finite limits at every breakpoint,
+    f has finite limits as r -> 0 and r -> oo; where f is only known as the integral of w, phi falls like a power of r.
 Fails: hard clipping for A <= 0, where f = r.
 Source: requirement 6 of the profile trust-region.
 """

@@ -1,8 +1,8 @@
 """vanishing-score: a token that has run away stops pulling.
 
 Says: phi(r) = r w(r) -> 0 as r -> oo, for every parameter in the domain.
-Why: phi, not w, multiplies A grad log pi. w = 1/(1 + tau |r - 1|) vanishes, but its phi tends to 1/tau: such tokens never
-    let go.
+Why: phi, not w, multiplies A grad log pi. w = 1/(1 + tau |r - 1|) vanishes, but its phi tends to 1/tau: such tokens
+    never let go.
 Proof: on the last section, term by term: phi's limit in a form without indeterminate operations, or the limit of
     d log phi / d log r is negative (rules in prove/tails.py). Limits are evaluated with enclosures over all parameters.
 Fails: hard clipping for A <= 0, where phi = r; the leaky clip.

@@ -26,7 +26,7 @@ def _precision() -> Iterator[None]:
         yield
 
 
-def exact(end: arb) -> mpmath.mpf:
+def exact(end: arb) -> Any:
     if not end.is_finite():
         return mpmath.inf if end > 0 else -mpmath.inf
     mantissa, exponent = (int(part) for part in end.man_exp())

@@ -20,6 +20,7 @@ def test_every_smooth_family_decays(gate: Gate, answer: Callable) -> None:
 
 def grows(gate: Gate, found: Requirement, plain: Callable) -> bool:
     """The witness by plain sympy: w is larger at the ratio farther from 1, both on one side."""
+    assert found.witness is not None
     low, high = found.witness.r
     w_low, w_high = (plain(gate, found.witness, ratio) for ratio in (low, high))
     assert Rational(low) < Rational(high)
