@@ -699,6 +699,8 @@ class _Sheet:
         return self.words(f"not settled on {reach}")
 
     def _value_at_one(self) -> Expr:
+        if self.numeric.gate.kind != "value":
+            return sympy.Integer(1)  # the constant of integration
         section = self.numeric.right[0]
         value = self.numeric.values_by_section[self.numeric.sections.index(section)]
         assert value is not None
