@@ -48,7 +48,9 @@ class Range:
             return max(Fraction(4 * low), Fraction(1)) if low >= 0 else Fraction(0)
         if low > 0 and high > 4 * low:
             product = low * high  # the geometric middle, rounded to a rational
-            return Fraction(isqrt(int(product * 2**80)), 2**40).limit_denominator(2**30)
+            geometric = Fraction(isqrt(int(product * 2**80)), 2**40).limit_denominator(2**30)
+            if low < geometric < high:
+                return geometric
         if high < 0 and low < 4 * high:
             return -Range(-high, -low).middle
         return Fraction(low + high) / 2
