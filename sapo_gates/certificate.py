@@ -207,11 +207,12 @@ def certificate_from_json(content: Mapping[str, Any], name: str) -> Certificate:
             versions=content["versions"],
             numerics=tuple(content["numerics"]),
         )
+        digest = certificate.digest
     except (KeyError, TypeError, ValueError) as error:
         raise CertificateError(
             f"{name} is no certificate: {error!r} is missing or malformed; certify the gate again."
         ) from error
-    if certificate.digest != content.get("digest"):
+    if digest != content.get("digest"):
         raise CertificateError(
             f"{name}: the digest does not match the content; it was changed, certify the gate again."
         )

@@ -75,7 +75,7 @@ WHOLE = ARCTAN.to_json()
 PATHS = [path for path in leaves(WHOLE) if path[0] != "numerics"]
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.sampled_from(PATHS), st.one_of(st.none(), st.text(max_size=3), st.integers(), st.just([]), st.just({})))
 def test_a_change_anywhere_is_noticed(path: tuple[Any, ...], new: Any) -> None:
     changed = copy.deepcopy(WHOLE)

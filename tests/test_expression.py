@@ -194,7 +194,7 @@ def mutated(draw: st.DrawFn) -> str:
     return text
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(st.one_of(mutated(), st.lists(VOCABULARY, max_size=25).map(" ".join), st.text(max_size=40)))
 @example("Abs(tau)**tau**tau**tau")
 @example("Max(tau, (tau - a)*(tau + a), 1e3)")

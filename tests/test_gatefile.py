@@ -115,7 +115,7 @@ def test_a_binary_file_a_missing_one_and_a_folder_are_refused(tmp_path: Path) ->
             load_gate(tmp_path / name)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.data())
 def test_a_damaged_gate_file_is_refused_or_read_and_nothing_else(data: st.DataObject) -> None:
     text = GOOD

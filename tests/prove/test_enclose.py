@@ -201,7 +201,7 @@ EXPRESSIONS = st.recursive(
 )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(EXPRESSIONS, ranges(0.125, 8), ranges(0.125, 8))
 @example(X**X, (Interval.of(0, inf, True), Fraction(1)), (Interval.of(1, 1), Fraction(1)))
 def test_a_whole_expression_over_a_box_holds_its_values_at_points(

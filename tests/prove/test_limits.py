@@ -96,7 +96,7 @@ EXPRESSIONS = st.recursive(
 )
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(EXPRESSIONS, st.sampled_from(["oo", "0+"]))
 def test_a_claimed_limit_is_where_the_expression_goes(expression: sympy.Expr, end: str) -> None:
     assume(isinstance(expression, sympy.Expr) and not expression.has(sympy.zoo, sympy.nan, sympy.oo, sympy.I))
