@@ -12,7 +12,7 @@ from sapo_gates.functions import substitute
 from sapo_gates.gate import Gate, Parameter
 from sapo_gates.prove.boxes import Budget, Closed, Leaf, Open, Violated
 from sapo_gates.prove.enclose import compiled
-from sapo_gates.prove.forms import forms_of
+from sapo_gates.prove.forms import SYMPY_GIVES_UP, forms_of
 from sapo_gates.prove.interval import Interval, Undefined
 from sapo_gates.prove.limits import ZERO_FROM_ABOVE, Limit, limit
 from sapo_gates.prove.points import parameter_points
@@ -69,6 +69,8 @@ class Case:
                 found = Undecided(method="placing the corners", left=str(error))
             except Undefined as error:
                 found = Undecided(method="enclosure", left=str(error))
+            except SYMPY_GIVES_UP as error:
+                found = Undecided(method="rewriting", left=f"SymPy gives up on the formula: {str(error)[:200]}")
             self.verdicts[requirement.ID] = found
         return self.verdicts[requirement.ID]
 

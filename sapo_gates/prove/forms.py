@@ -14,6 +14,11 @@ from sapo_gates.functions import sigmoid
 from sapo_gates.timelimit import OutOfTime, within
 
 SECONDS = 1.0  # for one call of a SymPy routine whose cost nobody can foresee
+# what SymPy raises on formulas it cannot handle, such as an exponent too large for the gcd of two polynomials
+SYMPY_GIVES_UP = (
+    sympy.PolynomialError, NotImplementedError, ArithmeticError, ValueError, TypeError, AttributeError, LookupError,
+    RecursionError,
+)  # fmt: skip
 Rewriting = Callable[[Expr], Expr]
 
 
@@ -22,7 +27,7 @@ def tamed(rewriting: Rewriting, expression: Expr) -> Expr:
     """The rewritten expression, or the expression itself where SymPy takes too long or knows no way."""
     try:
         return within(SECONDS, lambda: rewriting(expression))
-    except (OutOfTime, sympy.PolynomialError, NotImplementedError):
+    except (OutOfTime, *SYMPY_GIVES_UP):
         return expression
 
 
@@ -70,7 +75,7 @@ def is_shown(form: Expr, expression: Expr) -> bool:
     """is_identity within a time limit."""
     try:
         return within(SECONDS, lambda: is_identity(form, expression))
-    except OutOfTime:
+    except (OutOfTime, *SYMPY_GIVES_UP):
         return False
 
 
