@@ -13,7 +13,7 @@ from typing import TypeVar
 
 Result = TypeVar("Result")
 
-AGAIN = 1.0
+AGAIN = 1.0  # seconds after which a limit that found no place to interrupt rings again
 """Seconds after which an interruption that the interpreter dropped, as it does in a callback, is tried again."""
 
 _deadline: ContextVar[float] = ContextVar("deadline", default=math.inf)
@@ -58,7 +58,7 @@ def interrupted(seconds: float, work: Callable[[], Result]) -> Result:
         return work()
 
     def ring(signal_number: int, frame: FrameType | None) -> None:
-        if frame is None or frame.f_code.co_filename != weakref.__file__:  # from its callbacks nothing can be raised
+        if frame is None or not _is_callback(frame):  # from a callback nothing can be raised; it rings again soon
             raise OutOfTime
 
     before = signal.signal(signal.SIGALRM, ring)
@@ -68,3 +68,9 @@ def interrupted(seconds: float, work: Callable[[], Result]) -> Result:
     finally:
         signal.setitimer(signal.ITIMER_REAL, *outer)
         signal.signal(signal.SIGALRM, before)
+
+
+def _is_callback(frame: FrameType) -> bool:
+    """Whether the interpreter itself called this: a weak reference's, a finalizer's or the garbage collector's."""
+    code = frame.f_code
+    return code.co_filename == weakref.__file__ or code.co_name == "__del__" or "gc_callback" in code.co_name
