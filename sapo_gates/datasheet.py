@@ -23,9 +23,9 @@ from sapo_gates.gatefile import load_gate
 from sapo_gates.prove.case import OneSided, one_sided
 from sapo_gates.prove.enclose import compiled
 from sapo_gates.prove.extrema import Curve, End, Supremum, first_crossing, is_flat, is_nonpositive, supremum
-from sapo_gates.prove.forms import is_identity, tamed
+from sapo_gates.prove.forms import is_identity, log_derivative, tamed
 from sapo_gates.prove.integrals import integral
-from sapo_gates.prove.interval import Interval, Undefined, hull, working_precision
+from sapo_gates.prove.interval import INFINITY, Interval, Undefined, hull, working_precision
 from sapo_gates.prove.limits import Limit
 from sapo_gates.prove.numeric import Numeric, Symbolic, by_log_ratio, by_ratio, in_ratio, solutions
 from sapo_gates.prove.sections import Section, Unsupported
@@ -33,6 +33,7 @@ from sapo_gates.prove.witness import shown
 from sapo_gates.verdict import SIGNS, Sign
 
 Entry = dict[str, Any]
+AREAS = (1e-7, 1e-10)  # absolute widths of integrals, the second where f(0+) or f(oo) is small
 COARSE = Fraction(1, 2**30)  # relative width of suprema whose place is not reported
 MAX_ORDER = 8  # derivatives of w compared at breakpoints
 HALF = Rational(1, 2)
@@ -319,20 +320,20 @@ class _Sheet:
 
     def _value_by_integral(self, end: str) -> Entry:
         """f(0+) or f(oo) with f(1) = 1, where f is known as the integral of w."""
-        if end == "infinity":
-            last = self.numeric.sections[-1]
-            slope = self._limit(last, by_log_ratio(last, last.weight) / last.weight) if last.weight != 0 else None
-            if slope is not None and (slope.infinite > 0 or (slope.interval is not None and slope.interval.lower > -1)):
-                return self.words("oo: w falls more slowly than 1/r")
+        last = self.numeric.sections[-1]
+        if end == "infinity" and last.weight != 0 and self._diverges(last):
+            return self.words("oo: w falls more slowly than 1/r")
         return self.number(self._integral(end), says="f(1) = 1; by integration of w")
 
     def _integral(self, end: str) -> Interval:
-        numeric = self.numeric
+        sections = self.numeric.left if end == "zero" else self.numeric.right
         total = _exact(1)
-        for section in numeric.left if end == "zero" else numeric.right:
-            if section.weight != 0:
-                part = integral(numeric.curve(section, section.weight * derivative(section.position, section.t)))
-                total = total + (-part if end == "zero" else part)
+        for width in AREAS:
+            total = _exact(1)
+            for section in sections:
+                total = total + self._area(section, width) * _exact(-1 if end == "zero" else 1)
+            if total.upper - total.lower <= 5e-7 * abs(total.lower):
+                break
         return total
 
     def _end_forms(self, section: Section, quantity: str, end: str) -> list[Expr]:
@@ -359,12 +360,44 @@ class _Sheet:
         return {"closed_form": None, "at": self.at, "enclosure": [low, high], **({"says": says} if says else {})}
 
     def _range_by_integral(self) -> Entry:
-        """f grows where w >= 0, from f(0+) to f(oo)."""
-        if not is_nonpositive([self.numeric.curve(s, -s.weight) for s in self.numeric.sections]):
-            return self.words("not enclosed: f has no closed form and is not shown to grow")
-        low, high = (self._value_by_integral(end) for end in ("zero", "infinity"))
-        ends = [low["enclosure"][0] if low["enclosure"] else "-oo", high["enclosure"][1] if high["enclosure"] else "oo"]
-        return {"closed_form": None, "at": self.at, "enclosure": ends, "says": "f(1) = 1; by integration of w"}
+        """f is monotone on sections where w keeps its sign, so its ends are at the sections' ends."""
+        numeric, ends = self.numeric, [_exact(1)]
+        for walk, outward in ((numeric.left, -1), (numeric.right, 1)):
+            total = _exact(1)
+            for section in walk:
+                sign = next((s for s in (1, -1) if is_nonpositive([numeric.curve(section, -s * section.weight)])), 0)
+                if not sign:
+                    return self.words("not enclosed: f has no closed form, and w is not shown to keep its sign")
+                if section.weight == 0:
+                    continue
+                if section.is_unbounded and self._diverges(section):
+                    infinity = sign * INFINITY
+                    total = Interval(infinity, infinity)
+                else:
+                    total = total + self._area(section) * _exact(outward)
+                ends.append(total)
+        whole = ends[0]
+        for end in ends[1:]:
+            whole = hull(whole, end)
+        return self.number(whole, says="f(1) = 1; by integration of w")
+
+    def _diverges(self, section: Section) -> bool:
+        """w falls more slowly than 1/r."""
+        slope = self._limit(section, _elasticity(section))
+        return slope is not None and (slope.infinite > 0 or (slope.interval is not None and slope.interval.lower > -1))
+
+    def _area(self, section: Section, width: float = 1e-7) -> Interval:
+        """The integral of w over the section, to about that absolute width."""
+        if section.weight == 0:
+            return _exact(0)
+        if (section, width) not in self._areas:
+            density = section.weight * derivative(section.position, section.t)
+            self._areas[section, width] = integral(self.numeric.curve(section, density), width)
+        return self._areas[section, width]
+
+    @cached_property
+    def _areas(self) -> dict[tuple[Section, float], Interval]:
+        return {}
 
     def value_range_all_reals(self) -> Entry:
         """How far f extends over all real r, as the literature's tables give it: the integral of w."""
@@ -474,7 +507,7 @@ class _Sheet:
             return self.number(
                 at_end.finite, self._end_forms(last, "weight", "infinity"), "non-vanishing: w has this limit"
             )
-        elasticity = by_log_ratio(last, last.weight) / last.weight
+        elasticity = _elasticity(last)
         slope = self._limit(last, elasticity)
         if slope is None:
             return self.words("not classified: the limit of d log w/d log r is not known")
@@ -726,7 +759,7 @@ class _Sheet:
             ]
             if mirrored and all(is_identity(a, b) for a, b in pairs):
                 return self.words("yes: w(1/r) = w(r)")
-        for ratio in (Rational(2), Rational(3, 2), Rational(11, 10), Rational(5), Rational(101, 100)):
+        for ratio in (Rational(2), Rational(3, 2), Rational(11, 10), Rational(10), Rational(101, 100), Rational(1000)):
             try:
                 here, there = self._weight(ratio), self._weight(ratio**-1)
             except Undefined:
@@ -751,6 +784,12 @@ class _Sheet:
         chart = self.symbolic.branch.chart
         inner = f"{chart.parameter}*(r - 1)" if chart.kind == "scaled" else f"{chart.parameter}*log(r)"
         return self.words(f"yes: w is a function of {inner}")
+
+
+def _elasticity(section: Section) -> Expr:
+    """d log w/d log r in t."""
+    rate = sympy.cancel(section.position / derivative(section.position, section.t))
+    return rate * log_derivative(section.weight, section.t)
 
 
 def _are_flat(before: Section, after: Section) -> bool:

@@ -6,6 +6,7 @@ points; towards the ends of (0, oo) limits count. Parameters are numbers here: o
 
 import heapq
 import itertools
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
@@ -31,6 +32,7 @@ from sapo_gates.prove.tails import S, expressions_at_infinity, limit_at_infinity
 
 End = Literal["lower", "upper"]
 MAX_SPLITS = 3000
+FAR = Fraction(2**40)
 TIGHT = Fraction(1, 2**52)  # relative width of a supremum; its place is known to about the square root of it
 NARROW = Fraction(1, 2**44)  # relative width of a bracket around a crossing
 T = TypeVar("T")
@@ -139,7 +141,7 @@ class Curve:
             return error
 
     def _limit_far_out(self, at: float) -> Limit:
-        """As t -> +-oo: of the expression, or term by term, where a term that falls like a power of |t| goes to 0."""
+        """As t -> +-oo: of the expression; by how fast it grows; or term by term, where what falls fast goes to 0."""
 
         def of(expression: Expr) -> Limit | None:
             found = limit_at_infinity(expression if at > 0 else substitute(expression, {self.t: -self.t}), self.t, {})
@@ -148,6 +150,14 @@ class Curve:
         whole = of(self.expression)
         if whole is not None:
             return whole
+        growth = of(self.t * log_derivative(self.expression, self.t))
+        if growth is not None and (
+            growth.infinite > 0 or (growth.interval is not None and growth.interval.is_positive)
+        ):
+            far = Range(FAR, inf) if at > 0 else Range(-inf, -FAR)
+            sign = _sign(lambda: _first({self.t: far.interval}, self._values), strict=True)
+            if sign:
+                return Limit(infinite=sign)
         total: Interval | None = None
         for term in Add.make_args(tamed(sympy.expand, self.expression)):
             found = of(term)
@@ -460,15 +470,18 @@ def first_crossing(curves: Sequence[Curve]) -> Crossing:
     splits = 0
     for curve in curves:
         right = curve.section.side == "right"
+        doubtful: Range | None = None  # a narrow box that the function may have left below 0 already
         waiting = [curve.whole]
         while waiting:
             box = waiting.pop()
             image = _try(lambda: curve.image(box))  # noqa: B023
             if image is not None and (image.is_positive or _falls_to_end(curve, box)):
+                if doubtful is not None:
+                    return Crossing(curve, doubtful, certain=False)
                 continue
             near, far = (box.lower, box.upper) if right else (box.upper, box.lower)
             if image is not None and image.is_nonpositive:
-                return Crossing(curve, Range(near, near))
+                return Crossing(curve, _joined(doubtful, Range(near, near)))
             splits += 1
             if splits > MAX_SPLITS or _is_spent(box):
                 return Crossing(curve, box, certain=False)
@@ -476,10 +489,19 @@ def first_crossing(curves: Sequence[Curve]) -> Crossing:
                 end: End = "upper" if right else "lower"
                 value = _try(lambda: curve._end(box, end))  # noqa: B023
                 if value is not None and value.is_nonpositive:
-                    return Crossing(curve, box)
+                    return Crossing(curve, _joined(doubtful, box))
+                if value is not None and value.contains_zero and far != getattr(curve.section, f"t_{end}"):
+                    doubtful = _joined(doubtful, box)
+                    if not _is_narrow(doubtful, 16):
+                        return Crossing(curve, doubtful, certain=False)
+                    continue
             first, second = box.halves()
             waiting += [second, first] if right else [first, second]
     return Crossing(None, None)
+
+
+def _joined(before: Range | None, box: Range) -> Range:
+    return box if before is None else Range(min(before.lower, box.lower), max(before.upper, box.upper))
 
 
 def _falls_to_end(curve: Curve, box: Range) -> bool:
@@ -493,26 +515,25 @@ def _falls_to_end(curve: Curve, box: Range) -> bool:
     return curve.slope_sign(box, strict=True) == (-1 if far == "upper" else 1)
 
 
-def _is_narrow(box: Range) -> bool:
+def _is_narrow(box: Range, times: int = 1) -> bool:
     if isinstance(box.lower, float) or isinstance(box.upper, float):
         return False
-    return box.upper - box.lower <= NARROW * max(abs(box.lower), abs(box.upper))
+    return box.upper - box.lower <= times * NARROW * max(abs(box.lower), abs(box.upper))
 
 
 def is_nonpositive(curves: Sequence[Curve]) -> bool | None:
     """Whether all of them are <= 0 on their sections; None if that is not settled."""
     splits = 0
-    for curve in curves:
-        waiting = [curve.whole]
-        while waiting:
-            box = waiting.pop()
-            image = _try(lambda: curve.image(box))  # noqa: B023
-            if image is not None and image.is_nonpositive:
-                continue
-            splits += 1
-            if image is not None and image.is_positive:
-                return False
-            if splits > MAX_SPLITS or _is_spent(box):
-                return None
-            waiting += box.halves()
+    waiting = deque((curve, curve.whole) for curve in curves)
+    while waiting:
+        curve, box = waiting.popleft()
+        image = _try(lambda: curve.image(box))  # noqa: B023
+        if image is not None and image.is_nonpositive:
+            continue
+        if image is not None and image.is_positive:
+            return False
+        splits += 1
+        if splits > MAX_SPLITS or _is_spent(box):
+            return None
+        waiting.extend((curve, half) for half in box.halves())
     return True

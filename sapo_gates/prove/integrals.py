@@ -27,7 +27,7 @@ MAX_BOXES = 1500
 FARTHEST = 100  # doublings of the start of a tail
 
 
-def integral(curve: Curve, width: float = 1e-7) -> Interval:
+def integral(curve: Curve, width: float) -> Interval:
     """The integral over the whole section, to about the given absolute width.
 
     Raises:

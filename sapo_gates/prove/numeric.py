@@ -14,7 +14,7 @@ import sympy
 from sympy import Expr, Rational, Symbol
 
 from sapo_gates.derive import derivative
-from sapo_gates.functions import r, substitute, z
+from sapo_gates.functions import r, sigmoid, substitute, z
 from sapo_gates.gate import Gate, Parameter
 from sapo_gates.prove.extrema import Curve
 from sapo_gates.prove.forms import is_identity, normal, tamed
@@ -135,10 +135,12 @@ def _in_log(section: Section) -> Section:
 
 def _tidied(section: Section) -> Section:
     """The weight with its rational parts factored: a moved section spells t (2 - t) as 1 - 100 (t/10 - 1/10)^2."""
+    x = sympy.Wild("x")
+    section = replace(section, weight=section.weight.replace(1 - sigmoid(x), sigmoid(-x)))  # 1 - sigma(x) cancels
     if section.t in (r, z):
         return section
     short = tamed(lambda e: sympy.factor(e, deep=True), section.weight)
-    is_short = sympy.count_ops(short) <= sympy.count_ops(section.weight) + 2
+    is_short = sympy.count_ops(short) <= sympy.count_ops(section.weight) + 8
     return replace(section, weight=short) if is_short else section
 
 
