@@ -139,7 +139,8 @@ def _tidied(section: Section) -> Section:
     section = replace(section, weight=section.weight.replace(1 - sigmoid(x), sigmoid(-x)))  # 1 - sigma(x) cancels
     if section.t in (r, z):
         return section
-    short = tamed(lambda e: sympy.factor(e, deep=True), section.weight)
+    t = section.t
+    short = tamed(lambda e: e.replace(lambda a: a.is_Add and a.is_rational_function(t), sympy.factor), section.weight)
     is_short = sympy.count_ops(short) <= sympy.count_ops(section.weight) + 8
     return replace(section, weight=short) if is_short else section
 
