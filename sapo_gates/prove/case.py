@@ -12,7 +12,7 @@ from sapo_gates.functions import substitute
 from sapo_gates.gate import Gate, Parameter
 from sapo_gates.prove.boxes import Budget, Closed, Leaf, Open, Violated
 from sapo_gates.prove.enclose import compiled
-from sapo_gates.prove.forms import SYMPY_GIVES_UP, forms_of
+from sapo_gates.prove.forms import SYMPY_GIVES_UP, forms_of, tamed
 from sapo_gates.prove.interval import Interval, Undefined
 from sapo_gates.prove.limits import ZERO_FROM_ABOVE, Limit, limit
 from sapo_gates.prove.points import parameter_points
@@ -200,7 +200,7 @@ def one_sided(section: Section, expression: Expr, end: Literal["lower", "upper"]
             pass
     inwards = point + S if end == "lower" else point - S
     near = substitute(expression, {section.t: inwards})
-    for form in (near, near.replace(lambda e: e.is_Add, sympy.factor)):
+    for form in (near, near.replace(lambda e: e.is_Add, lambda e: tamed(sympy.factor, e))):
         try:
             found = limit(form, S, ZERO_FROM_ABOVE, ranges)
         except (Undefined, KeyError):

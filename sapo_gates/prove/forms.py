@@ -3,6 +3,7 @@
 An interval forgets that two occurrences of a variable are the same; so the form decides what can be proved.
 """
 
+import math
 from collections.abc import Callable, Iterator
 from functools import lru_cache
 
@@ -25,10 +26,28 @@ Rewriting = Callable[[Expr], Expr]
 @lru_cache(maxsize=4096)
 def tamed(rewriting: Rewriting, expression: Expr) -> Expr:
     """The rewritten expression, or the expression itself where SymPy takes too long or knows no way."""
+    if is_explosive(expression):
+        return expression
     try:
         return within(SECONDS, lambda: rewriting(expression))
     except (OutOfTime, *SYMPY_GIVES_UP):
         return expression
+
+
+def is_explosive(expression: Expr) -> bool:
+    """Whether SymPy would compute numbers of a million digits, which nothing can interrupt and may end the process.
+
+    To its polynomials exp(10^6 r) is the power 10^6 of exp(r), and the gcd of two of them puts numbers in for exp(r).
+    """
+    arguments = [
+        node.exp if isinstance(node, Pow) else sympy.Tuple(*node.args) for node in expression.atoms(sympy.Function, Pow)
+    ]
+    numbers = [n for argument in arguments if argument.free_symbols for n in argument.atoms(sympy.Rational)]
+    largest = max((abs(int(n.p)) for n in numbers), default=0)
+    return largest * math.lcm(*(int(n.q) for n in numbers)) > MAX_EXPONENT
+
+
+MAX_EXPONENT = 1_000
 
 
 def normal(expression: Expr) -> Expr:
