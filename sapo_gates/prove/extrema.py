@@ -106,7 +106,7 @@ class Curve:
 
     @cached_property
     def _terms(self) -> tuple["Curve", ...]:
-        terms = Add.make_args(tamed(sympy.expand, self.expression))
+        terms = Add.make_args(_expanded(self.expression))
         return tuple(Curve(self.branch, self.section, term) for term in terms) if len(terms) > 1 else ()
 
     def limit(self, end: End) -> Limit:
@@ -159,7 +159,7 @@ class Curve:
             if sign:
                 return Limit(infinite=sign)
         total: Interval | None = None
-        for term in Add.make_args(tamed(sympy.expand, self.expression)):
+        for term in Add.make_args(_expanded(self.expression)):
             found = of(term)
             if found is None:
                 rate = of(self.t * log_derivative(term, self.t))
@@ -296,6 +296,11 @@ def limit_at_pole(numerator: Expr, denominator: Expr, t: Symbol, point: Expr, di
             return None
     leading = substitute(numerator, {t: point}) * substitute(lowest, {t: point}) * direction**order
     return 1 if leading.is_positive else -1 if leading.is_negative else None
+
+
+def _expanded(expression: Expr) -> Expr:
+    """Products of sums as sums; exp of a sum stays whole, as its factors may grow and fall against each other."""
+    return Add(*(sympy.expand_mul(term, deep=False) for term in Add.make_args(expression)))
 
 
 def _as_one_fraction(expression: Expr) -> Expr:

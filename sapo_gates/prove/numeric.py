@@ -17,8 +17,9 @@ from sapo_gates.derive import derivative
 from sapo_gates.functions import r, sigmoid, substitute, z
 from sapo_gates.gate import Gate, Parameter
 from sapo_gates.prove.extrema import Curve
-from sapo_gates.prove.forms import is_identity, normal, tamed
+from sapo_gates.prove.forms import SECONDS, SYMPY_GIVES_UP, is_identity, normal, tamed
 from sapo_gates.prove.sections import Branch, Section, Unsupported, branches_of
+from sapo_gates.timelimit import OutOfTime, within
 from sapo_gates.verdict import Sign
 
 Values = Mapping[Parameter, Rational]
@@ -140,7 +141,11 @@ def _tidied(section: Section) -> Section:
     if section.t in (r, z):
         return section
     t = section.t
-    short = tamed(lambda e: e.replace(lambda a: a.is_Add and a.is_rational_function(t), sympy.factor), section.weight)
+    weight = section.weight
+    try:  # only rational parts are factored, so that an exponential cannot explode
+        short = within(SECONDS, lambda: weight.replace(lambda a: a.is_Add and a.is_rational_function(t), sympy.factor))
+    except (OutOfTime, *SYMPY_GIVES_UP):
+        return section
     is_short = sympy.count_ops(short) <= sympy.count_ops(section.weight) + 8
     return replace(section, weight=short) if is_short else section
 
