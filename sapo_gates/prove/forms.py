@@ -39,10 +39,10 @@ def is_explosive(expression: Expr) -> bool:
 
     To its polynomials exp(10^6 r) is the power 10^6 of exp(r), and the gcd of two of them puts numbers in for exp(r).
     """
-    arguments = [
-        node.exp if isinstance(node, Pow) else sympy.Tuple(*node.args) for node in expression.atoms(sympy.Function, Pow)
-    ]
-    numbers = [n for argument in arguments if argument.free_symbols for n in argument.atoms(sympy.Rational)]
+    arguments = [a for node in expression.atoms(sympy.Function) for a in node.args]
+    arguments += [node.exp for node in expression.atoms(Pow)]
+    spelled = [sympy.expand(a) for a in arguments if a.free_symbols]
+    numbers = [n for argument in spelled for n in argument.atoms(sympy.Rational)]
     largest = max((abs(int(n.p)) for n in numbers), default=0)
     return largest * math.lcm(*(int(n.q) for n in numbers)) > MAX_EXPONENT
 
