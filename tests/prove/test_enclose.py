@@ -195,7 +195,7 @@ EXPRESSIONS = st.recursive(
             st.sampled_from([sympy.tanh, sympy.atan, sympy.erf, sympy.sech, sympy.sin, sympy.cos, sigmoid]),
             inner,
         ),
-        st.builds(lambda a: (1 + X) ** a, inner),
+        st.sampled_from([X, -Y, X * Y, sympy.tanh(X)]).map(lambda a: (1 + X) ** a),  # no towers: they have no end
     ),
     max_leaves=6,
 )
@@ -213,7 +213,7 @@ def test_a_whole_expression_over_a_box_holds_its_values_at_points(
     except Undefined:
         return
     at = {X: sympy.Rational(str(x[1])), Y: sympy.Rational(str(y[1]))}
-    value = sympy.N(expression.xreplace(at).rewrite(sympy.exp), DIGITS)
+    value = expression.rewrite(sympy.exp).evalf(DIGITS, subs=at)
     assume(value.is_Float or value.is_Integer or value.is_Rational)
     assert holds(found, mpmath.mpf(str(value)))
 
