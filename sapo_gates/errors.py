@@ -48,6 +48,14 @@ class ExportError(SapoGatesError):
     """A certified gate whose formula has no exported form."""
 
 
+class TraceError(SapoGatesError):
+    """A torch function that cannot be read as a gate's formula."""
+
+
+class AuditError(SapoGatesError):
+    """A function that cannot be audited as it was named."""
+
+
 class PlotError(SapoGatesError):
     """A picture that cannot be drawn."""
 

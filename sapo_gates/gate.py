@@ -9,7 +9,7 @@ Of the three one is declared and the others are derived. Source: arXiv:2511.2034
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import cached_property
@@ -18,7 +18,7 @@ from typing import Any, Literal
 import sympy
 from sympy import Expr, Rational, Symbol
 
-from sapo_gates.errors import GateTextError, ParameterValueError, UnknownParameter, did_you_mean
+from sapo_gates.errors import GateTextError, ParameterValueError, TraceError, UnknownParameter, did_you_mean
 from sapo_gates.expression import parse_domain, parse_expression, parse_number
 from sapo_gates.functions import CONSTANTS, ELEMENTARY, r, substitute, z
 from sapo_gates.verdict import SIGNS, Sign
@@ -174,6 +174,23 @@ class Gate:
                 raise GateTextError(
                     f"gate {self.name!r} holds the float {min(floats)}: proofs are about exact numbers; write Rational."
                 )
+
+    @classmethod
+    def from_torch(cls, function: Callable[..., Any], **options: Any) -> "Gate":
+        """The gate that an elementwise torch function of the ratio or log-ratio computes, read from its graph.
+
+        Takes the options of `sapo_gates.torch.trace.trace_gate`, which it calls: of, kind, name, parameters.
+
+        Raises:
+            TraceError: an operation that cannot be translated, control flow that depends on the numbers, no torch.
+        """
+        try:
+            from sapo_gates.torch.trace import trace_gate
+        except ImportError as error:
+            raise TraceError(
+                f"a torch function is read with torch, which cannot be imported ({error}); install it."
+            ) from error
+        return trace_gate(function, **options)
 
     @property
     def kind(self) -> Kind:

@@ -5,6 +5,8 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
+import sympy
+
 from sapo_gates.errors import GateTextError, SapoGatesError, UnknownGate, did_you_mean
 from sapo_gates.expression import parse_expression, parse_number
 from sapo_gates.families import FAMILIES
@@ -18,9 +20,10 @@ PARAMETER_KEYS = ("domain", "positive", "negative", "says")
 
 
 def load_gate(name: "str | Path | Gate") -> Gate:
-    """A gate from a family's name, a gate file, or `pkg.module:NAME`.
+    """A gate from a family's name, a gate file, or `pkg.module:NAME`, a Gate or an elementwise torch function.
 
     Raises:
+        TraceError: a torch function that cannot be read as a formula; what stands in the way is named.
         UnknownGate: nothing of that name; the nearest family is offered.
         GateTextError: the file is no gate file; the line says what and how to mend it.
     """
@@ -48,9 +51,11 @@ def _from_module(dotted: str) -> Gate:
         raise UnknownGate(
             f"cannot take gate {dotted!r}: {error}; write pkg.module:NAME of an importable module."
         ) from error
-    if not isinstance(found, Gate):
-        raise UnknownGate(f"{dotted!r} is a {type(found).__name__}, not a Gate; name a Gate value.")
-    return found
+    if isinstance(found, Gate):
+        return found
+    if callable(found) and not isinstance(found, sympy.Basic):  # a symbol can be called, and is no function
+        return Gate.from_torch(found)
+    raise UnknownGate(f"{dotted!r} is a {type(found).__name__}, not a Gate or a torch function; name one of these.")
 
 
 def read_gate_file(path: Path) -> Gate:
