@@ -204,8 +204,8 @@ def translate(graph: GraphModule, inputs: tuple[Expr, ...], shown: str) -> Expr:
 
 
 def _operation(node: Node, known: dict[Node, Any], shown: str) -> Any:
-    args = map_arg(node.args, lambda n: known[n])
-    kwargs = map_arg(dict(node.kwargs), lambda n: known[n])
+    args: Any = map_arg(node.args, lambda n: known[n])
+    kwargs: Any = map_arg(dict(node.kwargs), lambda n: known[n])
     target = str(node.target)
     name = target.split(".")[1].removesuffix("_") if target.startswith("aten.") else target
     if node.target is getitem:
@@ -280,9 +280,9 @@ def _compare(
         true = two_floats(value_at(ball, z))[0]
         if number != true and not abs(number - true) <= _FLOAT_ERROR * max(1.0, abs(true)):
             cause = " (part of it is computed under no_grad or in an autograd.Function)" if what != "the value" else ""
+            at = f"z = {z:g}, A {'> 0' if sign == 'positive' else '<= 0'}"
             raise TraceError(
-                f"the formula read from {shown} is not what it computes: at z = {z:g}, "
-                f"A {'> 0' if sign == 'positive' else '<= 0'}, {what} is {number:.9g}, of the formula {true:.9g}{cause}."
+                f"the formula read from {shown} is not what it computes: at {at}, {what} is {number:.9g}, of the formula {true:.9g}{cause}."
             )
 
 
