@@ -282,7 +282,8 @@ def _compare(
             cause = " (part of it is computed under no_grad or in an autograd.Function)" if what != "the value" else ""
             at = f"z = {z:g}, A {'> 0' if sign == 'positive' else '<= 0'}"
             raise TraceError(
-                f"the formula read from {shown} is not what it computes: at {at}, {what} is {number:.9g}, of the formula {true:.9g}{cause}."
+                f"the formula read from {shown} is not what it computes: "
+                f"at {at}, {what} is {number:.9g}, of the formula {true:.9g}{cause}."
             )
 
 
