@@ -8,6 +8,7 @@ from sympy import Rational
 from sapo_gates import Domain, Gate, Parameter, certify
 from sapo_gates.certificate import Certificate, Requirement
 from sapo_gates.expression import parse_expression
+from sapo_gates.recheck import recheck
 from sapo_gates.verdict import SIGNS
 
 C1, PEAK, DECAY, VANISHING = "continuously-differentiable", "unit-peak", "monotone-decay", "vanishing-score"
@@ -94,6 +95,14 @@ REFUTED = [
         ("Piecewise((1, r <= 6/5), (1/100, True))", "Piecewise((1/100, r < 4/5), (1, True))"),
         (C1, VANISHING, VALUE, SCORE),
     ),
+    known("a step down behind 1", "weight", "Piecewise((1, r <= 1), (1/2, True))",
+          (C1, VANISHING, VALUE, SCORE, FIRST)),
+    known(
+        "a step down at 1", "weight", "Piecewise((1, r < 1), (1/2, True))",
+        (C1, PEAK, DECAY, VANISHING, VALUE, SCORE, FIRST),
+    ),
+    known("a peak that only the text has", "weight", "Piecewise((1/2, r < 1), (1, r <= 1), (2 - r, r < 2), (0, True))",
+          (C1, FIRST)),
     known("clip around 1", "value", "Piecewise((r, Abs(r - 1) < e), (1 + e*sign(r - 1), True))", (C1,), e="(0, 2)"),
 ]  # fmt: skip
 
@@ -111,6 +120,7 @@ def test_an_admissible_gate_is_certified_for_its_whole_domain(one: Known) -> Non
     certificate = certify(one.gate, "trust-region", budget=20)
     assert {entry.id: entry.says for entry in certificate.requirements if entry.verdict != "proved"} == {}
     assert certificate.verdict == "certified"
+    recheck(certificate.to_json())
 
 
 @pytest.mark.parametrize("one", REFUTED, ids=lambda one: one.name)
@@ -121,6 +131,7 @@ def test_what_fails_is_told_apart_from_what_holds(one: Known) -> None:
     assert failed == set(one.fails)
     assert open_ == set()
     assert certificate.verdict == "refuted"
+    recheck(certificate.to_json())
 
 
 NEEDLES = [("1e-6", "0.01"), ("1e-6", "1e-6"), ("1e-6", "1e-9"), ("1e-12", "0.01"), ("1e-12", "1e-9")]

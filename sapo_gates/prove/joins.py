@@ -117,6 +117,25 @@ class Join:
             return True
         return False if outwards.is_nonpositive else None
 
+    @cached_property
+    def is_below_a_side(self) -> bool | None:
+        """Whether the text says less at the breakpoint than a limit there; False only if it never does."""
+        there = self.declared_there
+        if there is None:
+            return False
+        ranges = {p: domain_interval(d) for p, d in self.branch.all_domains.items()}
+        answers = set()
+        for side in self.sides:
+            if side.expression is not None and is_identity(there, side.expression):
+                answers.add(False)
+                continue
+            try:
+                gap = compiled(there)(ranges) + -side.enclosure(ranges)
+            except Undefined:
+                return None
+            answers.add(False if gap.is_nonnegative else True if gap.is_negative else None)
+        return True if True in answers else None if None in answers else False
+
     def evidence(self) -> dict[str, object]:
         """For recheck."""
         left, right = (None if side.expression is None else sympy.sstr(side.expression) for side in self.sides)

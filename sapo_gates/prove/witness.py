@@ -138,6 +138,27 @@ def growth(gate: Gate, side: Sign, branch: Branch, section: Section, box: Box) -
     return None
 
 
+def dip(gate: Gate, side: Sign, branch: Branch) -> Witness | None:
+    """A ratio near 1 at which w is larger than the w(1) of the text."""
+    one = Rational(1)
+    for parameters in parameter_points(gate, side, branch.all_domains):
+        for step in (sign * Rational(1, 2**k) for k in (1, 4, 10, 20, 40) for sign in (-1, 1)):
+            low, high = sorted((one, one + step))
+            try:
+                at_low, at_high = (evaluate(gate, side, "weight", ratio, parameters) for ratio in (low, high))
+            except Undefined:
+                continue
+            if at_low.lower > at_high.upper if high == 1 else at_high.lower > at_low.upper:
+                return Witness(
+                    kind="pair",
+                    r=(str(low), str(high)),
+                    parameters=names(parameters),
+                    enclosure=(shown(at_low), shown(at_high)),
+                    why=f"w grows away from 1: w({one + step}) > w(1)",
+                )
+    return None
+
+
 def _inner_pairs(t: Range) -> Iterator[tuple[Fraction, Fraction]]:
     """Pairs of points well inside a range, wide ones first."""
     if isinstance(t.lower, float) or isinstance(t.upper, float):

@@ -382,25 +382,28 @@ def continuously_differentiable(branch: Branch, evidence: Entry) -> None:
         require(fills(branch, before, after, quantity), "the {} at {} is not its limit", quantity, before.upper)
 
 
-def _weight_is_one(branch: Branch, structure: Structure, entries: list[Entry]) -> None:
+def _weight_is_one(branch: Branch, structure: Structure, entries: list[Entry], *, limits: bool) -> None:
+    """w(1) = 1 as the text says it there, or by both limits; limits: by these in any case."""
     pairs = at_one(breakpoints(structure, "weight"))
     joins(branch, entries, pairs)
     for before, after, _ in pairs:
+        there, one = branch.at_end(before, "weight"), sympy.Integer(1)
         sides = branch.one_sided(before, True, "weight"), branch.one_sided(after, False, "weight")
-        holds = all(isinstance(side, Expr) and same(side, sympy.Integer(1)) for side in sides)
-        require(holds and fills(branch, before, after, "weight"), "w(1) = 1 does not hold")
+        approached = all(isinstance(side, Expr) and same(side, one) for side in sides)
+        require(approached if limits or there is None else same(there, one), "w(1) = 1 does not hold")
 
 
 def unit_peak(branch: Branch, evidence: Entry, decay: Structure | None) -> None:
     """w(1) = 1, and w <= 1 by decay or by its range."""
-    if evidence["by"] == "monotone-decay":
+    by_decay = evidence["by"] == "monotone-decay"
+    if by_decay:
         require(decay is not None, "monotone-decay is not proved")
         structure = decay
     else:
         require(evidence["by"] == "bound", "no such proof: {!r}", evidence["by"])
         structure = claim(branch, evidence, "at most one")
     assert structure is not None
-    _weight_is_one(branch, structure, evidence["joins"])
+    _weight_is_one(branch, structure, evidence["joins"], limits=not by_decay)
     no_lone_values(branch, structure)
 
 

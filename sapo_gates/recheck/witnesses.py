@@ -133,7 +133,7 @@ def refuted(branch: Branch, id_: str, witness: Witness, evidence: Mapping[str, A
             ("monotone-decay", "pair"): _grows,
             ("monotone-decay", "jump"): _jumps_up,
             ("unit-peak", "point"): _not_peak,
-            ("unit-peak", "jump"): _jumps_at_one,
+            ("unit-peak", "jump"): _no_weight_at_one,
             ("nonnegative-weight", "point"): _negative,
             ("first-order-agreement", "point"): _not_one,
             ("first-order-agreement", "jump"): _jumps_at_one,
@@ -202,9 +202,13 @@ def _jumps(place: Place, ratios: list[Rational], stated: Any) -> None:
 
 def _jumps_at_one(place: Place, ratios: list[Rational], stated: Any) -> None:
     require(ratios == [1], "the jump is not at r = 1")
+    _jumps(place, ratios, stated)
+
+
+def _no_weight_at_one(place: Place, ratios: list[Rational], stated: Any) -> None:
     there = None if place.kind == "value" else substitute(place.beside(ONE, 0, "weight"), {r: ONE})
     require(there is None or not same(there, ONE), "the text itself says w(1) = 1")
-    _jumps(place, ratios, stated)
+    _jumps_at_one(place, ratios, stated)
 
 
 def _not_peak(place: Place, ratios: list[Rational], stated: Any) -> None:

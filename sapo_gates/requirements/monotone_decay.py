@@ -30,6 +30,11 @@ def prove(case: Case) -> Verdict:
             found = join.witness(case.gate, case.side, "w jumps upwards, away from r = 1", rising=True)
             if found is not None:
                 return Refuted(method="jump at a breakpoint", witness=found, evidence={})
+    at_one = [join for join in joins if join.at == join.branch.chart.on_policy and join.is_below_a_side is not False]
+    for join in at_one:
+        found = witness.dip(case.gate, case.side, join.branch)
+        if found is not None:
+            return Refuted(method="value at r = 1", witness=found, evidence={})
     left = first_open(case.claim("decay"))
     if left is not None:
         return Undecided(method="sign of w'", left=left)
@@ -40,6 +45,8 @@ def prove(case: Case) -> Verdict:
         return Undecided(
             method="value at a breakpoint", left=f"at {alone[0].place} the text gives w a value of its own"
         )
+    if at_one:
+        return Undecided(method="value at r = 1", left="whether w(1) is at least both its limits there is not enclosed")
     uncertain = [join for join in joins if join.rises is None]
     if uncertain:
         return Undecided(method="jump at a breakpoint", left=f"the jump at {uncertain[0].place} is not enclosed")

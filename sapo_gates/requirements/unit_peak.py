@@ -27,17 +27,19 @@ def prove(case: Case) -> Verdict:
     at_one = [
         join for branch in case.branches for join in joins_of(branch, "weight") if join.at == branch.chart.on_policy
     ]
+    only_declared = False
     for join in at_one:
         sides = [side.expression for side in join.sides]
-        if all(side is not None and is_identity(side, Integer(1)) for side in sides):
+        approached = all(side is not None and is_identity(side, Integer(1)) for side in sides)
+        there = join.declared_there
+        if approached if there is None else is_identity(there, Integer(1)):
+            only_declared |= not approached
             continue
         found = witness.not_one(case.gate, case.side, join.branch)
         if found is not None:
             return Refuted(method="w(1)", witness=found, evidence={})
-        if join.declared_there is not None:
-            return Undecided(method="w(1)", left="w jumps at r = 1, where only the text says that it is 1")
         found = join.witness(case.gate, case.side, "w(1) does not exist: w jumps")
-        if found is not None:
+        if there is None and found is not None:
             return Refuted(method="w(1)", witness=found, evidence={})
         return Undecided(method="w(1)", left="w(1) = 1 is not shown as an identity in the parameters")
     for branch in case.branches:
@@ -53,6 +55,8 @@ def prove(case: Case) -> Verdict:
     decay = case.verdict(monotone_decay)
     if isinstance(decay, Proved):
         return Proved(method="w(1) = 1 and monotone-decay", evidence={"by": "monotone-decay", "joins": joins})
+    if only_declared:
+        return Undecided(method="w <= 1", left="w jumps at r = 1 and is not shown to fall on both sides")
     bounded = case.claim("at most one")
     for settled in bounded:
         if isinstance(settled.outcome, Violated):
