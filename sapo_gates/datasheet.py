@@ -5,6 +5,7 @@ operations only. A closed form is printed where one is found and its value at th
 quantity that scales with tau is printed as c*tau or c/tau, and then holds for every tau.
 """
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
@@ -70,6 +71,22 @@ def datasheet(
                 known = sheets.get(key, {})
                 sheets[key] = _Sheet(Numeric(loaded, sign, values)).entries(known)
             found[sign] = sheets[key]
+    return found
+
+
+def log_curvature(
+    gate: Gate, positive: Mapping[str, Number] | None = None, negative: Mapping[str, Number] | None = None
+) -> dict[Sign, float]:
+    """An upper bound of sup |g''|, g(z) = w(e^z), for each sign of A; infinite where g' jumps or nothing is proved."""
+    found: dict[Sign, float] = {}
+    with working_precision():
+        for sign, numbers in zip(SIGNS, (positive, negative), strict=True):
+            given = gate.checked(numbers or {})
+            values = {p: given.get(p.name, p.value_for(sign)) for p in gate.parameters_for(sign)}
+            sheet = _Sheet(Numeric(gate, sign, values))
+            enclosure = sheet._answer(sheet.log_curvature)["enclosure"]
+            # the texts enclose; the next float above the upper one still does
+            found[sign] = math.nextafter(float(enclosure[1]), math.inf) if enclosure else math.inf
     return found
 
 

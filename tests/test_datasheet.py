@@ -8,7 +8,7 @@ from flint import arb
 from sympy import Integer, Rational
 
 from sapo_gates import FAMILIES, Gate, load_gate
-from sapo_gates.datasheet import _Sheet, datasheet
+from sapo_gates.datasheet import _Sheet, datasheet, log_curvature
 from sapo_gates.errors import ParameterValueError, UnknownParameter
 from sapo_gates.gatefile import parse_gate
 from sapo_gates.prove.interval import Interval, working_precision
@@ -139,3 +139,10 @@ def test_values_outside_the_domain_and_unknown_parameters_are_refused() -> None:
         datasheet("sigmoid", positive={"tau": 0})
     with pytest.raises(UnknownParameter, match="'tau'"):
         datasheet("sigmoid", negative={"tua": 1})
+
+
+def test_log_curvature_bounds_each_sign_from_above_and_is_infinite_for_a_cut():
+    bounds = log_curvature(load_gate("sigmoid"), {"tau": 1}, {"tau": 2})
+    assert bounds["positive"] == pytest.approx(1.4731, abs=5e-5)  # 2511.20347's bound, derived by hand for this gate
+    assert bounds["negative"] == pytest.approx(3.0021, abs=5e-5)
+    assert log_curvature(load_gate("hard-clip")) == {"positive": float("inf"), "negative": float("inf")}

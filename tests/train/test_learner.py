@@ -10,7 +10,8 @@ from sapo_train.advantages import AdvantageConfig, assign_advantages
 from sapo_train.batch import Batch
 from sapo_train.data import DataConfig, load_problems
 from sapo_train.models import byte_tokenizer
-from sapo_train.policy import AGREEMENT, Pack, Policy, packed_error
+from sapo_train.pack import Pack
+from sapo_train.policy import AGREEMENT, Policy, choose_path
 from sapo_train.rollout import SamplingConfig, generate, sample
 
 SHAPE = {
@@ -32,7 +33,7 @@ CONFIGS = {
 
 def build(config) -> Policy:
     torch.manual_seed(0)
-    return Policy(AutoModelForCausalLM.from_config(config).float().eval(), byte_tokenizer(), packed=True)
+    return Policy(AutoModelForCausalLM.from_config(config).float().eval(), byte_tokenizer())
 
 
 def sampled(policy: Policy, prompts=3, **options) -> Batch:
@@ -42,11 +43,17 @@ def sampled(policy: Policy, prompts=3, **options) -> Batch:
 
 
 def with_plain_path(policy: Policy, batch: Batch):
-    packed, policy.packed = policy.packed, False
+    path, policy.path = policy.path, "logits"
     try:
         return policy(batch)
     finally:
-        policy.packed = packed
+        policy.path = path
+
+
+def packed_error(policy: Policy) -> float:
+    choose_path(policy)
+    assert policy.errors is not None
+    return policy.errors["shared"]
 
 
 def test_shared_prompts_give_the_log_probs_entropy_and_gradient_of_plain_rows(policy):

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from sapo_train import policy_loss
 from sapo_train.errors import ShapeError
-from sapo_train.objective import count, diagnostics, log_ratio, reduce
+from sapo_train.metrics import diagnostics
+from sapo_train.objective import count, log_ratio, reduce
 
 REDUCTIONS = ("seq-mean-token-mean", "token-mean", "seq-mean-token-sum-norm")
 LEVELS = ("token", "sequence", "sequence-sum")

@@ -320,7 +320,7 @@ def test_a_loss_that_is_not_finite_stops_before_the_update_and_keeps_the_batch(t
     def poisoned(self, batch):
         log_probs, entropy = plain(self, batch)
         calls.append(batch)
-        if len(calls) == 5:  # two microbatches an epoch: the first of the second step
+        if len(calls) == 7:  # two of the start-up check, two microbatches an epoch: the first of the second step
             spoil = torch.zeros_like(log_probs)
             spoil[2, 0] = torch.nan
             log_probs = log_probs + spoil

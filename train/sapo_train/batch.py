@@ -10,6 +10,7 @@ from torch import Tensor
 
 from sapo_train.config import check, config
 from sapo_train.data import Prompt
+from sapo_train.objective import LossInputs
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,32 +45,46 @@ class Batch:
     advantages: Tensor  # [B]
     sampler_log_probs: Tensor  # [B, T], of the behaviour policy
     old_log_probs: Tensor | None = None  # [B, T]; None: the first pass will supply them
+    reference_log_probs: Tensor | None = None  # [B, T], where there is a KL term
+    high_entropy: Tensor | None = None  # [B, T] bool, the tokens that are taught; None: all that count
 
     def __len__(self) -> int:
         return len(self.tokens)
 
     def token_advantages(self) -> Tensor:
-        """Advantages [B, T]: a completion's one value at each of its tokens."""
-        return self.advantages[:, None].expand(self.mask.shape)
+        """Advantages [B, T]: a completion's one value at each of its tokens, 0 where entropy is not high enough."""
+        wide = self.advantages[:, None].expand(self.mask.shape)
+        return wide if self.high_entropy is None else torch.where(self.high_entropy, wide, 0.0)
+
+    def inputs(self, log_probs: Tensor) -> LossInputs:
+        """What the objective is computed from, given the log-probs [B, T] of the policy that is trained."""
+        return LossInputs(
+            log_probs=log_probs,
+            old_log_probs=log_probs.detach() if self.old_log_probs is None else self.old_log_probs,
+            advantages=self.token_advantages(),
+            mask=self.mask,
+            sampler_log_probs=self.sampler_log_probs,
+            reference_log_probs=self.reference_log_probs,
+        )
 
     def rows(self, index: Tensor) -> Batch:
         """Return the batch of these rows alone."""
-        old = None if self.old_log_probs is None else self.old_log_probs[index]
-        return replace(
-            self,
-            group=self.group[index],
-            tokens=self.tokens[index],
-            mask=self.mask[index],
-            lengths=self.lengths[index],
-            advantages=self.advantages[index],
-            sampler_log_probs=self.sampler_log_probs[index],
-            old_log_probs=old,
-        )
+        return replace(self, **{name: value[index] for name, value in vars(self).items() if isinstance(value, Tensor)})
 
     def split(self, size: int) -> Iterator[Batch]:
         """Cut into microbatches of at most `size` completions; `size` 0 means all at once."""
         for index in torch.arange(len(self)).split(size or len(self)):
             yield self.rows(index)
+
+    def share(self, rank: int, size: int) -> Batch:
+        """Return what process `rank` of `size` works on: whole groups, the shares in order being the batch."""
+        mine = self.group.unique().tensor_split(size)[rank]
+        return self.rows(torch.isin(self.group, mine).nonzero().flatten())
+
+    def owner(self, row: int, size: int) -> int:
+        """Which of `size` processes works on a row?"""
+        shares = self.group.unique().tensor_split(size)
+        return next(rank for rank, groups in enumerate(shares) if self.group[row] in groups)
 
 
 @config

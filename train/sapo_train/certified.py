@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -9,10 +11,11 @@ from typing import TYPE_CHECKING, Any, Literal
 from sapo_train.config import check, config
 from sapo_train.errors import ConfigError
 from sapo_train.files import write_json
-from sapo_train.objective import RatioLevel, Reduction, TorchGate
+from sapo_train.objective import Correction, Objective, RatioLevel, Reduction, TorchGate
+from sapo_train.world import World
 
 if TYPE_CHECKING:
-    from sapo_gates import Certificate
+    from sapo_gates import Certificate, Gate
 
 Role = Literal["certified", "baseline", "uncertified"]
 
@@ -32,8 +35,23 @@ class ObjectiveConfig:
     reduction: Reduction = "seq-mean-token-mean"
     """seq-mean-token-mean (2402.03300); token-mean (DAPO 2503.14476); seq-mean-token-sum-norm (Dr.GRPO 2503.20783)."""
 
+    correction: Correction = "none"
+    """Sampler/learner correction: weight the terms by min(2, π_old/π_sampler) of the token or sequence, detached."""
+    kl_weight: float = 0.0
+    """β, weight of KL(new‖reference) by the estimator k3, >= 0. The reference is the model the run began with."""
+    kl_ratio_correction: bool = False
+    """Multiply k3 by π_new/π_old: its gradient is then unbiased off policy (2512.02556)."""
+    entropy_share: float = 1.0
+    """Share of a batch's tokens, those of highest entropy, whose advantage counts, in (0, 1] (0.2 in 2506.01939)."""
+
     def __post_init__(self) -> None:
         check(bool(self.gate), "objective.gate='' must name a gate.")
+        check(self.kl_weight >= 0, f"objective.kl_weight={self.kl_weight} must be at least 0.")
+        check(
+            self.kl_weight > 0 or not self.kl_ratio_correction,
+            "objective.kl_ratio_correction=true changes nothing while objective.kl_weight=0; set a weight.",
+        )
+        check(0 < self.entropy_share <= 1, f"objective.entropy_share={self.entropy_share} must lie in (0, 1].")
 
 
 @dataclass(frozen=True)
@@ -43,6 +61,7 @@ class CertifiedGate:
     gate: TorchGate
     certificate: dict[str, Any]
     role: Role
+    log_curvature: dict[str, float]  # sup|g''| for each sign of A, where it is finite; for `weight_gap_bound`
 
     @property
     def verdict(self) -> str:
@@ -50,11 +69,11 @@ class CertifiedGate:
         return str(self.certificate["verdict"])
 
 
-def take_gate(config: ObjectiveConfig, allow_uncertified: bool, stored: Path) -> CertifiedGate:
+def take_gate(config: ObjectiveConfig, allow_uncertified: bool, stored: Path, world: World) -> CertifiedGate:
     """Certify the gate of a run (or read what `stored` keeps of an earlier start), recheck it, and export it.
 
     A family that ships and is refuted trains as a baseline; anything else that is not certified needs
-    `allow_uncertified`. The certificate is kept in `stored`.
+    `allow_uncertified`. The certificate is kept in `stored`, by process 0 before the others read it there.
 
     Raises:
         ConfigError: no such gate, a certificate that does not hold, or a gate that is not certified.
@@ -64,6 +83,8 @@ def take_gate(config: ObjectiveConfig, allow_uncertified: bool, stored: Path) ->
     from sapo_gates.recheck import recheck
     from sapo_gates.torch import surrogate
 
+    if not world.writes:
+        world.gather(None)
     try:
         certificate = _certificate(config.gate, stored)
         recheck(certificate.to_json())
@@ -80,10 +101,38 @@ def take_gate(config: ObjectiveConfig, allow_uncertified: bool, stored: Path) ->
         gate = surrogate(
             certificate, positive=config.positive, negative=config.negative, allow_uncertified=role != "certified"
         )
+        curvature = _log_curvature(
+            certificate.gate, tuple((config.positive or {}).items()), tuple((config.negative or {}).items())
+        )
     except SapoGatesError as error:
         raise ConfigError(f"objective.gate={config.gate!r}: {error}") from None
-    write_json(stored, certificate.to_json())
-    return CertifiedGate(gate, certificate.to_json(), role)
+    if world.writes:
+        write_json(stored, certificate.to_json())
+        world.gather(None)
+    return CertifiedGate(gate, certificate.to_json(), role, curvature)
+
+
+def build_objective(config: ObjectiveConfig, certified: CertifiedGate, max_length: int) -> Objective:
+    """Put the certified gate into the objective that is configured."""
+    return Objective(
+        gate=certified.gate,
+        reduction=config.reduction,
+        ratio_level=config.ratio_level,
+        max_length=max_length,
+        correction=config.correction,
+        kl_weight=config.kl_weight,
+        kl_ratio_correction=config.kl_ratio_correction,
+    )
+
+
+@functools.cache
+def _log_curvature(
+    gate: Gate, positive: tuple[tuple[str, float], ...], negative: tuple[tuple[str, float], ...]
+) -> dict[str, float]:
+    from sapo_gates.datasheet import log_curvature
+
+    bounds = log_curvature(gate, dict(positive), dict(negative))
+    return {sign: bound for sign, bound in bounds.items() if math.isfinite(bound)}
 
 
 def _certificate(gate: str, stored: Path) -> Certificate:

@@ -15,9 +15,10 @@ from typing import Any
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
+from sapo_train.certified import CertifiedGate
 from sapo_train.config import check, config
 from sapo_train.errors import CheckpointError, SaveError
-from sapo_train.files import finite, sync_folder, write_json
+from sapo_train.files import finite, sync_folder, write_json, write_text
 from sapo_train.models import quiet, sha256
 from sapo_train.optim import Optimizer
 from sapo_train.policy import Policy
@@ -30,11 +31,14 @@ class CheckpointConfig:
     every: int = 50
     """Batch steps from one checkpoint to the next, >= 0; 0: only at the end and when stopped."""
     keep: int = 1
-    """The last so many are kept, >= 1."""
+    """The last so many are kept, >= 1, and that of the best held-out accuracy."""
+    grace: float = 30.0
+    """Seconds from SIGTERM to the end of the run, >= 0; saved or not."""
 
     def __post_init__(self) -> None:
         check(self.every >= 0, f"checkpoint.every={self.every} must be at least 0.")
         check(self.keep >= 1, f"checkpoint.keep={self.keep} must be at least 1.")
+        check(self.grace >= 0, f"checkpoint.grace={self.grace} must be at least 0.")
 
 
 @dataclass(frozen=True)
@@ -46,27 +50,27 @@ class Place:
     position: int = 0  # prompts drawn
 
 
-def save(
-    folder: Path, place: Place, policy: Policy, optimizer: Optimizer, certificate: dict[str, Any], role: str
-) -> Path:
+def save(folder: Path, place: Place, policy: Policy, optimizer: Optimizer, certified: CertifiedGate, card: str) -> Path:
     """Write checkpoints/step-N under `folder`; it appears by one rename, after everything in it is on the disk."""
     target = folder / f"step-{place.step}"
+    if target.exists():  # saved before: a run is a function of its step
+        return target
     scratch = folder / f".step-{place.step}.partial"
     shutil.rmtree(scratch, ignore_errors=True)
     scratch.mkdir(parents=True)
     try:
         with quiet():
-            policy.model.save_pretrained(scratch)
+            (policy.adapter or policy.model).save_pretrained(str(scratch))
             policy.tokenizer.save_pretrained(scratch)
+        write_text(scratch / "README.md", card)
         save_file({k: v.contiguous() for k, v in optimizer.state().items()}, scratch / "optimizer.safetensors")
-        write_json(scratch / "certificate.json", certificate)
+        write_json(scratch / "certificate.json", certified.certificate)
         digests = {path.name: sha256(path) for path in sorted(scratch.iterdir())}
-        write_json(scratch / "state.json", {"place": asdict(place), "role": role, "digests": digests})
+        write_json(scratch / "state.json", {"place": asdict(place), "role": certified.role, "digests": digests})
         for path in scratch.iterdir():
             with path.open("rb") as file:
                 os.fsync(file.fileno())
         sync_folder(scratch)
-        shutil.rmtree(target, ignore_errors=True)
         scratch.rename(target)
         sync_folder(folder)
     except (OSError, SafetensorError) as error:
@@ -75,9 +79,12 @@ def save(
     return target
 
 
-def prune(folder: Path, keep: int) -> None:
-    """Remove all but the last `keep` checkpoints."""
+def prune(folder: Path, keep: int, best: int | None) -> None:
+    """Remove all but the last `keep` checkpoints and that of the step `best`."""
     for path in _sorted(folder)[:-keep]:
+        if path.name != f"step-{best}":
+            path.rename(path.with_name(f".{path.name}.removed"))  # absent in one instant
+    for path in folder.glob(".step-*.removed"):
         shutil.rmtree(path)
 
 

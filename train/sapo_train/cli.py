@@ -117,7 +117,7 @@ def _evaluate(arguments: argparse.Namespace, flags: list[str]) -> int:
             run = replace(run, policy=replace(run.policy, model=str(checkpoint)))
     else:
         run = _resolve(arguments.what, flags)
-    connect(run.launch)
+    connect(run.launch, 1)
     policy = build_policy(replace(run.policy, shared_prompt=False), run.sampling.temperature, run.seed)
     problems = load_problems(run.data, policy.tokenizer)
     if not problems.held_out:

@@ -6,6 +6,7 @@ __all__ = [
     "DataError",
     "ModelError",
     "NonFinite",
+    "PeerFailed",
     "RewardError",
     "SaveError",
     "ShapeError",
@@ -47,3 +48,7 @@ class SaveError(TrainError):
 
 class NonFinite(TrainError):
     """A loss or gradient that is not finite; the optimizer step was not made."""
+
+
+class PeerFailed(TrainError):
+    """Another process of the run ended, and with it the run; that process says why."""

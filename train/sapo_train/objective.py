@@ -1,4 +1,4 @@
-"""The gated objective: log-ratio, gate, reduction; and what it tells.
+"""The gated objective: log-ratio, gate, correction, KL to a reference, reduction.
 
 J = reduction of f(r)·A over the tokens that count, r = π_new/π_old. The gradient of a token is φ(r)·A·∇log π with the
 score weight φ = r·f'(r). The gate itself comes from `sapo_gates`, certified; nothing here knows a family by name.
@@ -6,6 +6,8 @@ score weight φ = r·f'(r). The gate itself comes from `sapo_gates`, certified; 
 
 from __future__ import annotations
 
+import math
+from dataclasses import dataclass
 from typing import Literal, Protocol, get_args
 
 import torch
@@ -15,7 +17,11 @@ from sapo_train.errors import ShapeError
 
 Reduction = Literal["seq-mean-token-mean", "token-mean", "seq-mean-token-sum-norm"]
 RatioLevel = Literal["token", "sequence", "sequence-sum"]
-Metrics = dict[str, float]
+Correction = Literal["none", "token", "sequence"]
+
+CORRECTION_CAP = 2.0  # as in TIS (Yao et al. 2025): above it the variance costs more than the bias
+KNEE = 20.0  # nats beyond which k3 goes on along its tangent
+FAR = 1e6  # nats: farther apart than any two float32 log-softmaxes of a vocabulary
 
 
 class TorchGate(Protocol):
@@ -34,6 +40,70 @@ class TorchGate(Protocol):
         ...
 
 
+@dataclass(frozen=True, kw_only=True)
+class LossInputs:
+    """What the objective is computed from; only `log_probs` carries a gradient."""
+
+    log_probs: Tensor  # [B, T] nats, of the policy that is trained
+    old_log_probs: Tensor  # [B, T] nats, of the policy that sampled
+    advantages: Tensor  # [B, T]
+    mask: Tensor  # [B, T] bool, the tokens that count
+    sampler_log_probs: Tensor | None = None  # [B, T] nats, as the sampling engine had them; for the correction
+    reference_log_probs: Tensor | None = None  # [B, T] nats; for the KL term
+
+
+@dataclass(frozen=True, kw_only=True)
+class Objective:
+    """The certified gate at its ratio level, with correction and KL term, under one reduction."""
+
+    gate: TorchGate
+    reduction: Reduction = "seq-mean-token-mean"
+    ratio_level: RatioLevel = "token"
+    max_length: int | None = None
+    correction: Correction = "none"
+    kl_weight: float = 0.0
+    kl_ratio_correction: bool = False
+
+    def count(self, mask: Tensor) -> float:
+        """The minibatch-global denominator."""
+        return count(mask, self.reduction, self.max_length)
+
+    def loss(self, inputs: LossInputs, denominator: float) -> Tensor:
+        """−Σ (c·f(r)·A − β·KL) / denominator [], summed as the reduction weighs tokens.
+
+        c is the sampler/learner correction and β·KL the penalty, where they are configured. Where mask = 0 neither
+        value nor gradient depends on anything, NaN included.
+        """
+        mask = inputs.mask
+        terms = self.gate(self.log_ratio(inputs), inputs.advantages, mask)
+        if self.correction != "none":
+            terms = terms * self.correction_weight(inputs).clamp(max=CORRECTION_CAP)
+        if self.kl_weight:
+            terms = terms - self.kl_weight * self.kl(inputs)
+        return -reduce(terms, mask, self.reduction) / max(denominator, 1)
+
+    def log_ratio(self, inputs: LossInputs) -> Tensor:
+        """z [B, T] at the objective's level."""
+        return log_ratio(inputs.log_probs, inputs.old_log_probs, inputs.mask, self.ratio_level)
+
+    def correction_weight(self, inputs: LossInputs) -> Tensor:
+        """π_old/π_sampler [B, T], detached and not yet capped: of each token, or of the whole completion."""
+        sampler = _given(inputs.sampler_log_probs, "sampler_log_probs", "the sampler/learner correction")
+        if self.correction not in get_args(Correction):
+            raise ShapeError(f"correction={self.correction!r} must be one of {list(get_args(Correction))}.")
+        level = "sequence-sum" if self.correction == "sequence" else "token"
+        return log_ratio(inputs.old_log_probs.detach(), sampler, inputs.mask, level).exp()
+
+    def kl(self, inputs: LossInputs) -> Tensor:
+        """k3 of KL(new‖reference) [B, T], times π_new/π_old where the ratio correction is on (2512.02556)."""
+        reference = _given(inputs.reference_log_probs, "reference_log_probs", "the KL term")
+        kl = k3(-log_ratio(inputs.log_probs, reference, inputs.mask, "token"))
+        if self.kl_ratio_correction:
+            z = log_ratio(inputs.log_probs, inputs.old_log_probs, inputs.mask, "token")
+            kl = kl * z.clamp(max=KNEE).exp()
+        return kl
+
+
 def policy_loss(
     log_probs: Tensor,
     old_log_probs: Tensor,
@@ -45,13 +115,18 @@ def policy_loss(
     ratio_level: RatioLevel = "token",
     max_length: int | None = None,
     denominator: float | None = None,
-) -> tuple[Tensor, Metrics]:
+    sampler_log_probs: Tensor | None = None,
+    correction: Correction = "none",
+    reference_log_probs: Tensor | None = None,
+    kl_weight: float = 0.0,
+    kl_ratio_correction: bool = False,
+) -> tuple[Tensor, dict[str, float]]:
     """Minus the gated objective, and its metrics.
 
     With z = log_probs − old_log_probs (level `token`), its mean over a completion (`sequence`, GSPO) or its sum
-    (`sequence-sum`, VESPO), the loss is −Σ f(e^z)·A / denominator, where for `seq-mean-token-mean` each completion
-    is first divided by its length. Where mask = 0 neither value nor gradient depends on anything, NaN included;
-    completions that are masked whole count nowhere. `old_log_probs` and `advantages` carry no gradient.
+    (`sequence-sum`, VESPO), the loss is −Σ (c·f(e^z)·A − β·KL) / denominator, where for `seq-mean-token-mean` each
+    completion is first divided by its length. Where mask = 0 neither value nor gradient depends on anything, NaN
+    included; completions that are masked whole count nowhere. Only `log_probs` carries a gradient.
 
     Args:
         log_probs: [B, T], nats, of the policy that is trained.
@@ -64,19 +139,35 @@ def policy_loss(
         ratio_level: the level at which the ratio is formed.
         max_length: token limit of a completion, for `seq-mean-token-sum-norm` alone.
         denominator: minibatch-global count from `count`; None: what this batch alone gives.
+        sampler_log_probs: [B, T], nats, as the sampling engine reported them; for the correction.
+        correction: c = min(2, π_old/π_sampler) of each token, or of the whole completion, or 1.
+        reference_log_probs: [B, T], nats, of the reference policy; for the KL term.
+        kl_weight: β, the weight of k3 of KL(new‖reference).
+        kl_ratio_correction: multiply k3 by π_new/π_old, which makes its gradient unbiased off policy.
 
     Returns:
-        loss [], and metrics as plain numbers (see `diagnostics`).
+        loss [], and metrics as plain numbers (see `sapo_train.metrics`).
 
     Raises:
         ShapeError: tensors or options that do not fit together.
     """
-    mask, advantages = _checked(log_probs, old_log_probs, advantages, mask)
+    from sapo_train.metrics import diagnostics
+
+    objective = Objective(
+        gate=gate,
+        reduction=reduction,
+        ratio_level=ratio_level,
+        max_length=max_length,
+        correction=correction,
+        kl_weight=kl_weight,
+        kl_ratio_correction=kl_ratio_correction,
+    )
+    inputs = _checked(log_probs, old_log_probs, advantages, mask, sampler_log_probs, reference_log_probs)
     if denominator is None:
-        denominator = count(mask, reduction, max_length)
-    z = log_ratio(log_probs, old_log_probs, mask, ratio_level)
-    loss = -reduce(gate(z, advantages, mask), mask, reduction) / max(denominator, 1)
-    return loss, {"loss": loss.item(), **diagnostics(z.detach(), advantages, mask, gate)}
+        denominator = objective.count(inputs.mask)
+    loss = objective.loss(inputs, denominator)
+    z = objective.log_ratio(inputs).detach()
+    return loss, {"loss": loss.item(), **diagnostics(z, inputs.advantages, inputs.mask, gate)}
 
 
 def log_ratio(log_probs: Tensor, old_log_probs: Tensor, mask: Tensor, level: RatioLevel) -> Tensor:
@@ -92,6 +183,16 @@ def log_ratio(log_probs: Tensor, old_log_probs: Tensor, mask: Tensor, level: Rat
     if level == "sequence":
         whole = whole / mask.sum(-1, keepdim=True).clamp(min=1)
     return torch.where(mask, whole, 0.0)
+
+
+def k3(d: Tensor) -> Tensor:
+    """e^d − 1 − d >= 0, the estimator k3 of KL for d = log π_reference − log π_new under samples of π_new.
+
+    Beyond 20 nats it goes on along its tangent, so that value and gradient are finite for every d, ±inf included.
+    """
+    d = d.clamp(-FAR, FAR)
+    near = d.clamp(max=KNEE)
+    return near.expm1() - near + math.expm1(KNEE) * (d - near)
 
 
 def count(mask: Tensor, reduction: Reduction, max_length: int | None = None) -> float:
@@ -117,61 +218,31 @@ def reduce(terms: Tensor, mask: Tensor, reduction: Reduction) -> Tensor:
     return sums.sum()
 
 
-@torch.no_grad()
-def diagnostics(
-    z: Tensor, advantages: Tensor, mask: Tensor, gate: TorchGate, group: Tensor | None = None
-) -> dict[str, float]:
-    """What the gate did to a minibatch: z, advantages and mask [B, T], group [B] the prompt of each completion.
-
-    `effective_update_ratio` is the mean of w over the tokens of a prompt's group, then over prompts (2602.19345,
-    eq. 12); without `group` all completions are one. `clip_fraction` is the share of tokens on the kill side,
-    sign(A)·(r−1) > 0, with w = 0; `kl_old_new_k3` the estimator r − 1 − log r of KL(old‖new).
-    """
-    at = mask.bool()
-    tokens, a = z[at].double(), advantages[at]
-    if not len(tokens):
-        return {"tokens": 0.0}
-    w, phi = (x.double() for x in (gate.weight(z, advantages)[at], gate.score_weight(z, advantages)[at]))
-    r = tokens.exp()
-    rows = mask.sum(-1) > 0
-    of_row = torch.zeros(len(z), dtype=torch.long) if group is None else group.cpu()
-    of_token = of_row.to(z.device)[:, None].expand_as(z)[at]
-    by_prompt = [w[of_token == g].mean() for g in of_token.unique()]
-    lengths = mask.sum(-1).clamp(min=1)
-    centred = torch.where(at, z - (z * mask).sum(-1, keepdim=True) / lengths[:, None], 0.0).double()
-    quantiles = torch.tensor([0.05, 0.5, 0.95], dtype=torch.double, device=z.device)
-    low, middle, high = torch.quantile(phi[: 2**24], quantiles).tolist()
-    values: dict[str, float | Tensor] = {
-        "tokens": float(len(tokens)),
-        "effective_update_ratio": torch.stack(by_prompt).mean(),
-        "ratio_mean": r.mean(),
-        "ratio_var": r.var(correction=0),
-        "ratio_min": r.min(),
-        "ratio_max": r.max(),
-        "log_ratio_mean": tokens.mean(),
-        "log_ratio_var": tokens.var(correction=0),
-        "log_ratio_var_per_sequence": ((centred**2).sum(-1) / lengths)[rows].mean(),
-        "score_weight_q05": low,
-        "score_weight_q50": middle,
-        "score_weight_q95": high,
-        "beyond_half_width": (w < 0.5).double().mean(),
-        "clip_fraction": ((w == 0) & (tokens * a > 0)).double().mean(),
-        # (Σr)²/(NΣr²), with r divided by its maximum so that no square overflows
-        "effective_sample_size": (tokens - tokens.max()).exp().mean() ** 2 / (2 * (tokens - tokens.max())).exp().mean(),
-        "kl_old_new_k3": (torch.expm1(tokens) - tokens).mean(),
-    }
-    for sign, part in (("positive", a > 0), ("negative", a < 0)):
-        if part.any():
-            values[f"effective_update_ratio_{sign}"] = w[part].mean()
-    return {key: float(value) for key, value in values.items()}
+def _given(log_probs: Tensor | None, name: str, what: str) -> Tensor:
+    if log_probs is None:
+        raise ShapeError(f"{name} is None; {what} needs it, [B, T].")
+    return log_probs
 
 
-def _checked(log_probs: Tensor, old_log_probs: Tensor, advantages: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+def _checked(
+    log_probs: Tensor,
+    old_log_probs: Tensor,
+    advantages: Tensor,
+    mask: Tensor,
+    sampler_log_probs: Tensor | None,
+    reference_log_probs: Tensor | None,
+) -> LossInputs:
     shape = tuple(log_probs.shape)
     if len(shape) != 2:
         raise ShapeError(f"log_probs has shape {shape}; it must be [B, T]: completions × tokens.")
-    for name, tensor in (("old_log_probs", old_log_probs), ("mask", mask)):
-        if tuple(tensor.shape) != shape:
+    others = {
+        "old_log_probs": old_log_probs,
+        "mask": mask,
+        "sampler_log_probs": sampler_log_probs,
+        "reference_log_probs": reference_log_probs,
+    }
+    for name, tensor in others.items():
+        if tensor is not None and tuple(tensor.shape) != shape:
             raise ShapeError(f"{name} has shape {tuple(tensor.shape)}; it must be that of log_probs, {shape}.")
     if tuple(advantages.shape) not in (shape, shape[:1]):
         raise ShapeError(
@@ -186,4 +257,11 @@ def _checked(log_probs: Tensor, old_log_probs: Tensor, advantages: Tensor, mask:
         advantages = advantages.float()
     if advantages.ndim == 1:
         advantages = advantages[:, None].expand(shape)
-    return mask, torch.where(mask, advantages, 0.0)
+    return LossInputs(
+        log_probs=log_probs,
+        old_log_probs=old_log_probs,
+        advantages=torch.where(mask, advantages, 0.0),
+        mask=mask,
+        sampler_log_probs=sampler_log_probs,
+        reference_log_probs=reference_log_probs,
+    )

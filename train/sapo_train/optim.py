@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -23,8 +24,8 @@ class OptimConfig:
     """Added to the root of the second moment, > 0."""
     weight_decay: float = 0.0
     """Decoupled decay of matrices, >= 0; norms and biases are not decayed."""
-    schedule: Literal["constant", "linear"] = "constant"
-    """linear: to zero over the updates of the run."""
+    schedule: Literal["constant", "linear", "cosine"] = "constant"
+    """linear, cosine: from the end of the warm-up to zero at the end of the run."""
     warmup: int = 0
     """Updates over which the learning rate rises to lr, >= 0."""
 
@@ -48,9 +49,13 @@ class Optimizer:
     updates: int = 0
 
     def lr(self) -> float:
-        """Learning rate of the coming update: constant or linear to zero, after the warm-up."""
-        left = 1.0 if self.config.schedule == "constant" else max(0.0, 1 - self.updates / self.total)
-        return self.config.lr * min(1.0, (self.updates + 1) / (self.config.warmup + 1)) * left
+        """Learning rate of the coming update: a linear warm-up, then the schedule."""
+        warmup = self.config.warmup
+        if self.updates < warmup:
+            return self.config.lr * (self.updates + 1) / (warmup + 1)
+        done = min(1.0, (self.updates - warmup) / (self.total - warmup))
+        shape = {"constant": 1.0, "linear": 1 - done, "cosine": (1 + math.cos(math.pi * done)) / 2}
+        return self.config.lr * shape[self.config.schedule]
 
     def clip(self) -> float:
         """Scale the gradient down to the allowed norm; return the norm it had."""

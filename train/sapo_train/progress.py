@@ -4,13 +4,20 @@ config.yaml          the resolved run               certificate.json     what is
 metrics.jsonl        one object per update          timings.jsonl        one object per batch step
 samples/             completions with rewards       evaluations.jsonl    one object per held-out evaluation
 evaluations/         per problem                    checkpoints/step-N   complete or absent
-tensorboard/         the metrics once more          summary.json         how it ended
+ratios/              log-ratios for replay          tensorboard/         the metrics once more
+failures/            a batch with a loss that is    summary.json         how it ended
+                     not finite
+
+Process 0 alone writes; the others keep their place.
 """
 
 from __future__ import annotations
 
+import os
 import resource
 import signal
+import sys
+import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -18,22 +25,27 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+import torch
 import yaml
 from safetensors.torch import save_file
 from torch.utils.tensorboard.writer import SummaryWriter
 
 from sapo_train import checkpoint as checkpoints
 from sapo_train.batch import Batch, Group
+from sapo_train.card import model_card
 from sapo_train.certified import CertifiedGate
 from sapo_train.checkpoint import Place
 from sapo_train.config import plain
-from sapo_train.errors import CheckpointError
+from sapo_train.errors import CheckpointError, PeerFailed
 from sapo_train.evaluate import Result, accuracy
 from sapo_train.files import append_jsonl, read_jsonl, write_json, write_jsonl, write_text
 from sapo_train.optim import Optimizer
 from sapo_train.policy import Policy
+from sapo_train.rollouts import Rollouts
 from sapo_train.run import RunConfig
+from sapo_train.trace import Trace
 from sapo_train.view import View
+from sapo_train.world import World
 
 
 class Stopped(Exception):
@@ -43,26 +55,48 @@ class Stopped(Exception):
 class Progress:
     """Keeps the run directory of one run up to date."""
 
-    def __init__(self, folder: Path, run: RunConfig, certified: CertifiedGate, place: Place, view: View) -> None:
+    def __init__(
+        self, folder: Path, run: RunConfig, certified: CertifiedGate, place: Place, view: View, world: World
+    ) -> None:
         """Begin at `place`: whatever was logged after it is logged anew."""
         self.folder, self.run, self.certified, self.place, self.view = folder, run, certified, place, view
+        self.world = world
         self.stopping = False
+        self.deadline: threading.Timer | None = None
         self.phases: dict[str, float] = {}
-        self._trim()
-        self.board = SummaryWriter(str(folder / "tensorboard"), purge_step=place.updates)
+        self.board: SummaryWriter | None = None
+        if world.writes:
+            self._trim()
+            self.board = SummaryWriter(str(folder / "tensorboard"), purge_step=place.updates)
 
     @contextmanager
     def running(self) -> Iterator[None]:
-        """Turn SIGTERM into a stop at the next batch boundary, for as long as the run goes on."""
+        """Turn SIGTERM into a stop at the next batch boundary, for as long as the run goes on.
+
+        Raises:
+            Stopped: the other processes were stopped too, and ended first.
+        """
         before = signal.signal(signal.SIGTERM, self._stop)
         try:
             yield
+        except PeerFailed:
+            if self.stopping:
+                raise Stopped from None
+            raise
         finally:
             signal.signal(signal.SIGTERM, before)
-            self.board.close()
+            if self.deadline:
+                self.deadline.cancel()
+            if self.board:
+                self.board.close()
 
     def _stop(self, *_: object) -> None:
-        self.stopping = True
+        if not self.stopping:
+            self.stopping = True
+            # A thread, because a signal handler would wait for the matrix product that is being computed.
+            self.deadline = threading.Timer(self.run.checkpoint.grace, _give_up, [self.run.checkpoint.grace])
+            self.deadline.daemon = True
+            self.deadline.start()
 
     def steps(self, total: int) -> Iterator[int]:
         """Count the batch steps that are left."""
@@ -82,38 +116,60 @@ class Progress:
         """Write the metrics of one update."""
         self.place = replace(self.place, updates=self.place.updates + 1)
         row = {"step": row.pop("step"), "update": self.place.updates, **row}
+        if not self.board:
+            return
         append_jsonl(self.folder / "metrics.jsonl", row)
         for key, value in row.items():
             if isinstance(value, int | float):
                 self.board.add_scalar(key, value, self.place.updates)
         self.view.update(row)
 
-    def finish_step(
-        self, step: int, groups: Sequence[Group], batch: Batch, policy: Policy, optimizer: Optimizer
-    ) -> None:
-        """Write samples and timings, move on, and save if it is time to.
+    def finish_step(self, step: int, rollouts: Rollouts, trace: Trace, policy: Policy, optimizer: Optimizer) -> None:
+        """Write samples, log-ratios and timings, move on, and save if it is time to.
 
         Raises:
             Stopped: SIGTERM came during the step.
         """
-        write_jsonl(self.folder / "samples" / f"step-{step}.jsonl", _sample_rows(step, groups, batch))
-        self.place = replace(self.place, step=step, position=self.place.position + len(groups))
-        seconds = time.perf_counter() - self.started
-        tokens = int(batch.lengths.sum())
-        timing = {"step": step, "seconds": seconds, **{f"seconds_{name}": value for name, value in self.phases.items()}}
-        timing |= {"tokens": tokens, "tokens_per_second": tokens / seconds, "peak_memory_bytes": _peak_memory()}
-        append_jsonl(self.folder / "timings.jsonl", timing)
+        self.place = replace(self.place, step=step, position=self.place.position + rollouts.drawn)
+        if self.world.writes:
+            rows = _sample_rows(step, rollouts.groups, trace, policy)
+            write_jsonl(self.folder / "samples" / f"step-{step}.jsonl", rows)
+            ratios = self.run.ratios
+            if ratios.every and step % ratios.every == 0:
+                path = self.folder / "ratios" / f"step-{step}.safetensors"
+                trace.write(path, step, rollouts.groups, ratios.completions)
+            append_jsonl(self.folder / "timings.jsonl", self._timing(step, int(trace.batch.lengths.sum())))
+        stopping = self.world.any(self.stopping)
         every = self.run.checkpoint.every
-        if self.stopping or step == self.run.steps or (every and step % every == 0):
+        if stopping or step == self.run.steps or (every and step % every == 0):
             self.save(policy, optimizer)
-        if self.stopping and step < self.run.steps:
+        if stopping and step < self.run.steps:
             raise Stopped
 
+    def _timing(self, step: int, tokens: int) -> dict[str, Any]:
+        seconds = time.perf_counter() - self.started
+        phases = {f"seconds_{name}": value for name, value in self.phases.items()}
+        of_step = {"tokens": tokens, "tokens_per_second": tokens / seconds, "peak_memory_bytes": _peak_memory()}
+        return {"step": step, "seconds": seconds, **phases, **of_step}
+
     def save(self, policy: Policy, optimizer: Optimizer) -> None:
-        """Write a checkpoint of the current place."""
+        """Write a checkpoint of the current place, and remove those that are not kept."""
+        if not self.world.writes:
+            return
         folder = self.folder / "checkpoints"
-        checkpoints.save(folder, self.place, policy, optimizer, self.certified.certificate, self.certified.role)
-        checkpoints.prune(folder, self.run.checkpoint.keep)
+        card = model_card(self.run, self.certified, self.place)
+        checkpoints.save(folder, self.place, policy, optimizer, self.certified, card)
+        checkpoints.prune(folder, self.run.checkpoint.keep, self.best())
+
+    def best(self) -> int | None:
+        """Return the step of the best held-out accuracy so far, the first of equals; None before any evaluation."""
+        rows = read_jsonl(self.folder / "evaluations.jsonl")
+        return max(rows, key=lambda row: row["accuracy"])["step"] if rows else None
+
+    def keep_best(self, policy: Policy, optimizer: Optimizer) -> None:
+        """Save the current weights if none before were better on the held-out problems."""
+        if self.place.step and self.best() == self.place.step:
+            self.save(policy, optimizer)
 
     def evaluating(self, done: int, total: int) -> None:
         """Show how far an evaluation has come, and do not make SIGTERM wait for its end.
@@ -134,7 +190,8 @@ class Progress:
             self.folder / "evaluations.jsonl",
             {"step": step, "accuracy": mean, "low": low, "high": high, "problems": len(results)},
         )
-        self.board.add_scalar("held_out_accuracy", mean, self.place.updates)
+        if self.board:
+            self.board.add_scalar("held_out_accuracy", mean, self.place.updates)
         self.view.say(f"step {step}: held-out accuracy {mean:.1%} [{low:.1%}, {high:.1%}] on {len(results)} problems")
 
     def evaluation(self, step: int) -> list[Result] | None:
@@ -146,6 +203,8 @@ class Progress:
     def write_failure(self, step: int, batch: Batch, reason: dict[str, Any]) -> Path:
         """Keep the batch that could not be trained on: tensors and the reason."""
         folder = self.folder / "failures" / f"step-{step}"
+        if not self.world.writes:
+            return folder
         folder.mkdir(parents=True, exist_ok=True)
         tensors = {name: value.contiguous() for name, value in vars(batch).items() if hasattr(value, "contiguous")}
         prompts = {f"prompt_{k}": prompt for k, prompt in enumerate(batch.prompts)}
@@ -164,7 +223,9 @@ class Progress:
             if path.exists():
                 rows = read_jsonl(path)
                 write_jsonl(path, [row for row in rows if row[key] <= last])
-        for path in [*self.folder.glob("samples/step-*.jsonl"), *self.folder.glob("evaluations/step-*.jsonl")]:
+        for path in [
+            path for name in ("samples", "evaluations", "ratios") for path in self.folder.glob(f"{name}/step-*")
+        ]:
             if int(path.stem.removeprefix("step-")) > self.place.step:
                 path.unlink()
 
@@ -186,23 +247,35 @@ def begin(folder: Path, run: RunConfig) -> None:
         raise CheckpointError(f"cannot write the run directory {folder}: {error}.") from None
 
 
-def _sample_rows(step: int, groups: Sequence[Group], batch: Batch) -> Iterator[dict[str, Any]]:
-    advantages = iter(batch.advantages.tolist())
-    for group in groups:
-        for completion in group.completions:
-            yield {
-                "step": step,
-                "id": group.prompt.problem.id,
-                "question": group.prompt.problem.question,
-                "answer": group.prompt.problem.answer,
-                "completion": completion.text,
-                "reward": completion.reward,
-                "rewards": dict(completion.parts),
-                "advantage": next(advantages),
-                "tokens": len(completion.tokens),
-                "truncated": completion.truncated,
-            }
+def _sample_rows(step: int, groups: Sequence[Group], trace: Trace, policy: Policy) -> Iterator[dict[str, Any]]:
+    completions = [(group.prompt.problem, completion) for group in groups for completion in group.completions]
+    for row, (problem, completion) in enumerate(completions):
+        yield {
+            "step": step,
+            "id": problem.id,
+            "question": problem.question,
+            "answer": problem.answer,
+            "completion": completion.text,
+            "reward": completion.reward,
+            "rewards": dict(completion.parts),
+            "advantage": trace.batch.advantages[row].item(),
+            "tokens": len(completion.tokens),
+            "truncated": completion.truncated,
+            "furthest": [  # the tokens whose ratio was furthest out in the last epoch
+                {"at": at, "token": policy.tokenizer.decode([int(completion.tokens[at])]), "log_ratio": z}
+                for at, z in trace.furthest(row)
+            ],
+        }
+
+
+def _give_up(grace: float) -> None:
+    """End the process from a thread: the last checkpoint is complete, and resuming makes the rest anew."""
+    print(f"stopped after checkpoint.grace={grace:g} s without saving; resume goes on from the last checkpoint",
+          file=sys.stderr, flush=True)  # fmt: skip
+    os._exit(143)
 
 
 def _peak_memory() -> int:
+    if torch.cuda.is_available():
+        return torch.cuda.max_memory_allocated()
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024

@@ -148,14 +148,15 @@ def generate(
 
 
 def _last_logits(policy: Policy, ids: Tensor, attends: Tensor, positions: Tensor, cache: DynamicCache) -> Tensor:
-    return policy.model(
-        input_ids=ids,
-        attention_mask=attends,
-        position_ids=positions,
-        past_key_values=cache,
-        use_cache=True,
-        logits_to_keep=1,
-    ).logits[:, -1]
+    with policy.computing():
+        return policy.model(
+            input_ids=ids,
+            attention_mask=attends,
+            position_ids=positions,
+            past_key_values=cache,
+            use_cache=True,
+            logits_to_keep=1,
+        ).logits[:, -1]
 
 
 def _choose(logits: Tensor, temperature: float, uniform: Tensor | None) -> tuple[Tensor, Tensor]:

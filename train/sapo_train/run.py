@@ -15,6 +15,7 @@ from sapo_train.models import PolicyConfig
 from sapo_train.optim import OptimConfig
 from sapo_train.rewards.score import RewardConfig
 from sapo_train.rollout import SamplingConfig
+from sapo_train.trace import RatioConfig
 from sapo_train.world import LaunchConfig
 
 
@@ -41,6 +42,7 @@ class RunConfig:
     optim: OptimConfig = field(default_factory=OptimConfig)
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
     checkpoint: CheckpointConfig = field(default_factory=CheckpointConfig)
+    ratios: RatioConfig = field(default_factory=RatioConfig)
 
     def __post_init__(self) -> None:
         check(self.steps >= 1, f"steps={self.steps} must be at least 1.")
@@ -55,6 +57,17 @@ class RunConfig:
             f"optim.warmup={self.optim.warmup} must be less than the run's updates: steps {self.steps} × epochs "
             f"{self.update.epochs} × minibatches {self.update.minibatches} = {self.updates}.",
         )
+
+        check(
+            self.advantage.overlong_buffer <= self.sampling.max_tokens,
+            f"advantage.overlong_buffer={self.advantage.overlong_buffer} must be at most sampling.max_tokens="
+            f"{self.sampling.max_tokens}.",
+        )
+
+    @property
+    def groups_per_minibatch(self) -> int:
+        """Groups of the smallest minibatch."""
+        return self.sampling.prompts // self.update.minibatches
 
     @property
     def updates(self) -> int:

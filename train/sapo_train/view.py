@@ -23,11 +23,11 @@ SHOWN = (
 class View:
     """Tells what happens; holds nothing the run needs."""
 
-    def __init__(self, total: int) -> None:
-        self.console = Console()
+    def __init__(self, total: int, shown: bool = True) -> None:
+        self.console = Console(quiet=not shown)
         self.total = total
         self.rows: list[dict[str, Any]] = []
-        self.live = Live(console=self.console, refresh_per_second=4) if self.console.is_terminal else None
+        self.live = Live(console=self.console, refresh_per_second=4) if shown and self.console.is_terminal else None
 
     def __enter__(self) -> View:
         if self.live:
