@@ -16,7 +16,7 @@ from sapo_gates.certificate import DEFAULT_BUDGET, Certificate, Requirement, cer
 from sapo_gates.errors import CertificateError, ExportError, PlotError, RecheckFailed, RequirementError, SapoGatesError
 from sapo_gates.families import FAMILIES
 from sapo_gates.gate import Gate
-from sapo_gates.gatefile import load_gate
+from sapo_gates.gatefile import load_gate, parse_assignments
 from sapo_gates.prove.witness import rounded
 from sapo_gates.recheck import recheck
 from sapo_gates.requirements import PROFILES
@@ -222,8 +222,8 @@ def _recheck(options: argparse.Namespace) -> int:
 def _datasheet(options: argparse.Namespace) -> int:
     from sapo_gates.datasheet import datasheet  # only this command needs it
 
-    gate, (both, positive, negative) = load_gate(options.gate), _assignments(options)
-    sheets = datasheet(gate, positive={**both, **positive}, negative={**both, **negative})
+    gate, (positive, negative) = load_gate(options.gate), parse_assignments(options.set)
+    sheets = datasheet(gate, positive=positive, negative=negative)
     if options.json:
         print(json.dumps({"gate": gate.name, "digest": gate.digest, "datasheet": sheets}, indent=1, ensure_ascii=False))
         return 0
@@ -298,22 +298,8 @@ def _write(path: str, writing: Any) -> None:
 def _gate(options: argparse.Namespace) -> Gate:
     """The gate with what `--set` fixes."""
     gate = load_gate(options.gate)
-    both, positive, negative = _assignments(options)
-    return gate.bind(both, positive=positive, negative=negative) if options.set else gate
-
-
-def _assignments(options: argparse.Namespace) -> tuple[dict[str, str], dict[str, str], dict[str, str]]:
-    """What `--set` names: for both signs of A, for A > 0, for A <= 0."""
-    numbers: dict[str, dict[str, str]] = {"": {}, **{sign: {} for sign in SIGNS}}
-    for assignment in options.set:
-        target, equals, value = assignment.partition("=")
-        sign, dot, name = target.rpartition(".")
-        if not equals or sign not in numbers or (dot and not sign):
-            raise RequirementError(
-                f"--set {assignment!r} is no assignment; write tau=10, positive.tau=10 or negative.tau=12."
-            )
-        numbers[sign][name] = value
-    return numbers[""], numbers["positive"], numbers["negative"]
+    positive, negative = parse_assignments(options.set)
+    return gate.bind(positive=positive, negative=negative) if options.set else gate
 
 
 def _seconds(text: str) -> float:

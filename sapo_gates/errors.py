@@ -56,6 +56,10 @@ class AuditError(SapoGatesError):
     """A function that cannot be audited as it was named."""
 
 
+class AdapterError(SapoGatesError):
+    """Another trainer's version or option that a gate cannot be put into."""
+
+
 class PlotError(SapoGatesError):
     """A picture that cannot be drawn."""
 

@@ -2,15 +2,17 @@
 
 import importlib
 import tomllib
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import sympy
 
-from sapo_gates.errors import GateTextError, SapoGatesError, UnknownGate, did_you_mean
+from sapo_gates.errors import GateTextError, ParameterValueError, SapoGatesError, UnknownGate, did_you_mean
 from sapo_gates.expression import parse_expression, parse_number
 from sapo_gates.families import FAMILIES
 from sapo_gates.gate import Gate, Kind, Parameter
+from sapo_gates.verdict import SIGNS
 
 MAX_BYTES = 100_000
 KINDS: tuple[Kind, ...] = ("value", "weight", "score")
@@ -56,6 +58,23 @@ def _from_module(dotted: str) -> Gate:
     if callable(found) and not isinstance(found, sympy.Basic):  # a symbol can be called, and is no function
         return Gate.from_torch(found)
     raise UnknownGate(f"{dotted!r} is a {type(found).__name__}, not a Gate or a torch function; name one of these.")
+
+
+def parse_assignments(texts: Iterable[str]) -> tuple[dict[str, str], dict[str, str]]:
+    """Parameter values for A > 0 and for A <= 0 from texts such as `tau=10` (both signs) and `negative.tau=12` (one).
+
+    Raises:
+        ParameterValueError: a text is neither; whether gate and domain fit is for the gate to say.
+    """
+    numbers: dict[str, dict[str, str]] = {"": {}, **{sign: {} for sign in SIGNS}}
+    for text in texts:
+        target, equals, value = text.partition("=")
+        sign, dot, name = target.rpartition(".")
+        if not equals or sign not in numbers or (dot and not sign):
+            raise ParameterValueError(f"{text!r} is no assignment; write tau=10, positive.tau=10 or negative.tau=12.")
+        numbers[sign][name] = value
+    positive, negative = ({**numbers[""], **numbers[sign]} for sign in SIGNS)
+    return positive, negative
 
 
 def read_gate_file(path: Path) -> Gate:

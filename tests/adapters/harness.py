@@ -1,0 +1,185 @@
+"""One step of each trainer's own loss on given log-probs. Loaded by path, also where sapo_gates cannot be imported."""
+
+import sys
+import tempfile
+import warnings
+from dataclasses import dataclass
+from types import ModuleType
+from typing import Any
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Step:
+    """A loss of some completions, and its gradient in their log-probs."""
+
+    loss: Tensor
+    gradient: Tensor
+
+    @property
+    def finite(self) -> bool:
+        return bool(torch.isfinite(self.loss)) and bool(torch.isfinite(self.gradient).all())
+
+
+@dataclass(frozen=True)
+class Batch:
+    """log_probs - old_log_probs is the log-ratio. All [B, T], advantages [B]."""
+
+    log_probs: Tensor
+    old_log_probs: Tensor
+    advantages: Tensor
+    mask: Tensor
+
+
+def ordinary(dtype: torch.dtype = torch.float32) -> Batch:
+    """Log-ratios of a few tenths, completions of several lengths, advantages of both signs and 0."""
+    random = torch.Generator().manual_seed(0)
+    z = 0.3 * torch.randn(6, 7, generator=random)
+    old = -2 * torch.rand(6, 7, generator=random)
+    mask = (torch.arange(7) < torch.tensor([7, 5, 1, 6, 3, 7])[:, None]).long()
+    return Batch((old + z).to(dtype), old.to(dtype), torch.tensor([1.3, -0.7, 0.0, 0.4, -1.6, 2.0]).to(dtype), mask)
+
+
+def killers(dtype: torch.dtype, kind: str) -> Batch:
+    """A batch of ordinary tokens with one kind of what breaks implementations among them; z = log_probs here."""
+    z = torch.tensor([[0.1, -0.2, 0.0, 0.3]] * 3, dtype=dtype)
+    mask = torch.ones(3, 4, dtype=torch.long)
+    killed = {
+        "1e4": 1e4,
+        "-1e4": -1e4,
+        "inf": torch.inf,
+        "-inf": -torch.inf,
+        "1e4 where A = 0": 1e4,
+        "masked NaN": torch.nan,
+    }
+    row = {"1e4 where A = 0": 2}.get(kind, 0)
+    z[row, 1] = killed[kind]
+    if kind == "masked NaN":
+        mask[row, 1] = 0
+    elif row == 0:
+        z[1, 2] = killed[kind]  # for A < 0 also
+    return Batch(z, torch.zeros_like(z), torch.tensor([1.0, -1.0, 0.0], dtype=dtype), mask)
+
+
+KILLERS = ("1e4", "-1e4", "inf", "-inf", "1e4 where A = 0", "masked NaN")
+
+
+def trl_trainer(kind: type, **options: Any) -> Any:
+    """A trainer of a tiny random model, on the CPU; options that GRPOConfig does not have are the trainer's own."""
+    from datasets import Dataset
+    from trl import GRPOConfig
+
+    from sapo_train.models import tiny_model
+
+    model, tokenizer = tiny_model()
+    config = {
+        "output_dir": tempfile.gettempdir(), "use_cpu": True, "bf16": False, "report_to": [], "save_strategy": "no",
+        "disable_tqdm": True, "loss_type": "sapo", "per_device_train_batch_size": 4, "num_generations": 4,
+        "max_completion_length": 8, "num_iterations": 2, "optim": "sgd", "lr_scheduler_type": "constant",
+    }  # fmt: skip
+    known = {name: options.pop(name) for name in list(options) if name in GRPOConfig.__dataclass_fields__}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # TRL uses names that transformers has deprecated
+        return kind(
+            model=model,
+            reward_funcs=lambda completions, **_: [float(sum(map(str.isalpha, text))) for text in completions],
+            args=GRPOConfig(**config | known),
+            train_dataset=Dataset.from_dict({"prompt": ["hello", "tell me", "what", "why"]}),
+            processing_class=tokenizer,
+            **options,
+        )
+
+
+def trl_step(trainer: Any, batch: Batch, **inputs: Tensor) -> Step:
+    """TRL's `_compute_loss`, with the log-probs it would have got from its model."""
+    leaf = batch.log_probs.clone().requires_grad_()
+    entropies = torch.linspace(0, 1, leaf.numel()).reshape(leaf.shape)
+    trainer._get_per_token_logps_and_entropies = lambda *_, **__: (leaf, entropies, None)
+    trainer.model.eval()
+    loss = trainer._compute_loss(
+        trainer.model,
+        {
+            "prompt_ids": torch.zeros_like(batch.mask[:, :1]), "prompt_mask": torch.ones_like(batch.mask[:, :1]),
+            "completion_ids": torch.zeros_like(batch.mask), "completion_mask": batch.mask,
+            "advantages": batch.advantages, "old_per_token_logps": batch.old_log_probs,
+            "num_items_in_batch": batch.mask.sum(), **inputs,
+        },
+    )  # fmt: skip
+    loss.backward()
+    return Step(loss.detach(), leaf.grad if leaf.grad is not None else torch.zeros_like(leaf))
+
+
+def verl_step(loss_mode: str, batch: Batch, aggregation: str = "seq-mean-token-mean", **options: Any) -> Step:
+    """verl's policy loss of that name, called as its workers call it."""
+    from verl.trainer.ppo.core_algos import get_policy_loss_fn
+    from verl.workers.config import ActorConfig
+
+    weights = options.pop("rollout_is_weights", None)
+    config = ActorConfig(strategy="fsdp", rollout_n=1, ppo_micro_batch_size_per_gpu=1, **options)
+    config.global_batch_info.update(dp_size=1, batch_num_tokens=None, global_batch_size=None, loss_scale_factor=None)
+    leaf = batch.log_probs.clone().requires_grad_()
+    loss, _ = get_policy_loss_fn(loss_mode)(
+        old_log_prob=batch.old_log_probs,
+        log_prob=leaf,
+        advantages=batch.advantages[:, None].expand(leaf.shape),
+        response_mask=batch.mask.bool(),
+        loss_agg_mode=aggregation,
+        config=config,
+        rollout_is_weights=weights,
+    )
+    loss.backward()
+    return Step(loss.detach(), leaf.grad if leaf.grad is not None else torch.zeros_like(leaf))
+
+
+@dataclass
+class LossInputs:
+    """What prime-rl documents that a custom loss is given: one sequence, all [T]."""
+
+    trainer_logprobs: Tensor
+    inference_logprobs: Tensor
+    ref_logprobs: Tensor | None
+    advantages: Tensor
+    loss_mask: Tensor
+    loss_weights: Tensor | None
+
+
+@dataclass
+class LossOutputs:
+    """What prime-rl documents that it returns."""
+
+    loss: Tensor
+    metrics: dict[str, Tensor]
+
+
+def install_prime_rl_contract() -> None:
+    """prime-rl itself does not install here; its documented contract stands in its place."""
+    module = ModuleType("prime_rl.trainer.rl.loss")
+    vars(module).update(LossInputs=LossInputs, LossOutputs=LossOutputs)
+    for name in ("prime_rl", "prime_rl.trainer", "prime_rl.trainer.rl"):
+        sys.modules[name] = ModuleType(name)
+    sys.modules[module.__name__] = module
+
+
+def prime_rl_step(loss: Any, batch: Batch, weights: Tensor | None = None, **arguments: Any) -> Step:
+    """A custom loss over a batch: summed over sequences, divided by the tokens that count, as prime-rl documents."""
+    leaf = batch.log_probs.clone().requires_grad_()
+    losses = []
+    for i in range(len(leaf)):
+        advantages, mask = batch.advantages[i].expand(leaf.shape[1]), batch.mask[i].bool()
+        weight = None if weights is None else weights[i]
+        inputs = LossInputs(leaf[i], batch.old_log_probs[i], None, advantages, mask, weight)
+        losses.append(loss(inputs, **arguments).loss)
+    total = torch.stack(losses).sum() / batch.mask.sum()
+    total.backward()
+    return Step(total.detach(), leaf.grad if leaf.grad is not None else torch.zeros_like(leaf))
+
+
+def gate_step(gate: Any, batch: Batch) -> Step:
+    """The gate alone: mean over tokens, then over completions."""
+    leaf = batch.log_probs.clone().requires_grad_()
+    terms = gate(leaf - batch.old_log_probs, batch.advantages, batch.mask)
+    loss = -(terms.sum(-1) / batch.mask.sum(-1).clamp(min=1)).mean()
+    loss.backward()
+    return Step(loss.detach(), leaf.grad if leaf.grad is not None else torch.zeros_like(leaf))
