@@ -9,16 +9,16 @@ export TOKENIZERS_PARALLELISM := false
 # threads that wait without spinning leave a small machine's cores to the others
 export OMP_WAIT_POLICY := passive
 
-.PHONY: demo test test-slow check peers clean
+.PHONY: demo test test-slow test-peers check peers clean
 
 demo: $(READY)
 	$(BIN)/python demo.py $(DEMO)
 
 test: $(READY)
-	$(BIN)/python -m pytest -q -m "not slow and not gpu" $(PYTEST)
+	$(BIN)/python -m pytest -q -m "not slow and not gpu and not verl" $(PYTEST)
 
 test-slow: $(READY)
-	$(BIN)/python -m pytest -q -m "slow and not gpu" $(PYTEST)
+	$(BIN)/python -m pytest -q -m "slow and not gpu and not verl" $(PYTEST)
 
 check: $(READY)
 	$(BIN)/ruff check .
@@ -30,6 +30,9 @@ check: $(READY)
 PEERS := $(patsubst peers/%.txt,.venv-peers/%/.ready,$(wildcard peers/*.txt))
 
 peers: $(PEERS)
+
+test-peers: .venv-peers/verl/.ready
+	.venv-peers/verl/bin/python -m pytest -q -m verl tests/adapters/test_verl.py $(PYTEST)
 
 .venv-peers/%/.ready: peers/%.txt pyproject.toml
 	$(PYTHON) -m venv .venv-peers/$*

@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
+from sapo_gates.adapters.certified import certificate_of
 from sapo_gates.certificate import DEFAULT_BUDGET, Certificate, Requirement, certify, load_certificate
 from sapo_gates.errors import CertificateError, ExportError, PlotError, RecheckFailed, RequirementError, SapoGatesError
 from sapo_gates.families import FAMILIES
@@ -122,9 +123,14 @@ def _parser() -> _Parser:
     equal.add_argument("--log-ratio-mean", metavar="M", help="for --eur: their mean (default: 0)")
     equal.add_argument("--histogram", metavar="FILE", help="for --eur: log-ratios as JSON with edges and counts")
     takes_json(equal)
-    exported = command("export", _export, "a certified gate as a standalone file")
+    exported = command("export", _export, "a certified gate, or a certificate's (.json), as a standalone file")
     takes_gate(exported)
-    exported.add_argument("--to", default="python", help="python: a module that needs torch only")
+    exported.add_argument(
+        "--to",
+        default="python",
+        metavar="TARGET",
+        help="python (the default), trl, verl or prime-rl: what the file is for",
+    )
     exported.add_argument("-o", "--output", metavar="FILE", help="where to write it (default: stdout)")
     return parser
 
@@ -275,7 +281,8 @@ def _export(options: argparse.Namespace) -> int:
     try:
         from sapo_gates.export import export
 
-        text = export(certify(_gate(options)), options.to)
+        positive, negative = parse_assignments(options.set)
+        text = export(certificate_of(options.gate), options.to, positive=positive, negative=negative)
     except ImportError as error:
         raise ExportError(
             f"an export is generated with torch, which is not installed ({error}); install it."

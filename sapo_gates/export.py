@@ -121,8 +121,8 @@ def export(
     numbers = {
         sign: parameter_values(gate, sign, given) for sign, given in zip(SIGNS, (positive, negative), strict=True)
     }
-    assignments = [f"{sign}.{name}={value}" for sign in SIGNS for name, value in numbers[sign].items()]
-    loss_mode = ":".join(["sapo_gates", gate.name, *assignments])
+    assignments = [f"{sign}.{name}:{value}" for sign in SIGNS for name, value in numbers[sign].items()]
+    loss_mode = "@".join([f"sapo_gates:{gate.name}", *assignments])
     shown = {sign: ", ".join(f"{name} = {value}" for name, value in numbers[sign].items()) for sign in SIGNS}
     header = _HEADER.format(
         name=_inside(gate.name),

@@ -13,6 +13,9 @@ objective is therefore a mean over tokens (as DAPO's). The papers' mean over tok
 number of completions in the denominator, which a custom loss neither sees nor sets: it cannot be expressed.
 """
 
+# prime-rl is not on the package index
+# pyright: reportMissingImports=false
+
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 

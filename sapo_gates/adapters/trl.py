@@ -7,6 +7,9 @@ hook there. That one statement is replaced, in TRL's source as it is installed; 
 masks, reduction and metrics around it stay TRL's own code.
 """
 
+# trl exports lazily
+# pyright: reportPrivateImportUsage=false
+
 import ast
 import inspect
 import textwrap
@@ -73,7 +76,7 @@ def _assigned(statement: ast.stmt) -> set[str]:
     return {node.id for node in ast.walk(statement) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)}
 
 
-def check_options(args: GRPOConfig) -> None:
+def check_options(args: Any) -> None:
     """Refuses what would have no effect, or another one than it says.
 
     Raises:

@@ -1,12 +1,15 @@
 """Certified gates as verl policy losses, chosen by a name that says everything, since verl's configuration rejects
 unknown fields:
 
-    actor_rollout_ref.actor.policy_loss.loss_mode=sapo_gates:arctan:positive.tau=10:negative.tau=12
+    actor_rollout_ref.actor.policy_loss.loss_mode=sapo_gates:arctan@positive.tau:10@negative.tau:12
 
-After the prefix a family's name, a gate file, a certificate (.json) or `pkg.module:NAME`, then parameter values, all
-separated by colons, which need no quotes in a shell or in Hydra. verl imports this module through its plugin entry
+After the prefix a family's name, a gate file, a certificate (.json) or `pkg.module:NAME`, then parameter values, each
+after an @; so written a name needs no quotes in a shell or in Hydra. verl imports this module through its plugin entry
 point; the gate is certified when a name is first asked for, in every worker alike.
 """
+
+# verl has an environment of its own, which pyright does not see
+# pyright: reportMissingImports=false
 
 from collections.abc import Callable
 from typing import Any
@@ -68,9 +71,8 @@ class Losses(dict[str, PolicyLoss]):
         """
         if name not in self:
             raise KeyError(name)
-        parts = name.removeprefix(PREFIX).split(":")
-        gate = ":".join(part for part in parts if "=" not in part)
-        positive, negative = parse_assignments(part for part in parts if "=" in part)
+        gate, *numbers = name.removeprefix(PREFIX).split("@")
+        positive, negative = parse_assignments(number.replace(":", "=", 1) for number in numbers)
         self[name] = policy_loss(certified_gate(gate, positive=positive, negative=negative))
         return self[name]
 

@@ -1,5 +1,8 @@
 """One step of each trainer's own loss on given log-probs. Loaded by path, also where sapo_gates cannot be imported."""
 
+# verl has an environment of its own; trl exports lazily
+# pyright: reportMissingImports=false, reportPrivateImportUsage=false
+
 import sys
 import tempfile
 import warnings
@@ -17,6 +20,10 @@ class Step:
 
     loss: Tensor
     gradient: Tensor
+
+    def same_as(self, other: "Step") -> bool:
+        """To the bit."""
+        return torch.equal(self.loss, other.loss) and torch.equal(self.gradient, other.gradient)
 
     @property
     def finite(self) -> bool:
@@ -42,28 +49,39 @@ def ordinary(dtype: torch.dtype = torch.float32) -> Batch:
     return Batch((old + z).to(dtype), old.to(dtype), torch.tensor([1.3, -0.7, 0.0, 0.4, -1.6, 2.0]).to(dtype), mask)
 
 
+KILLERS = {
+    "15": 15.0,
+    "1e4": 1e4,
+    "-1e4": -1e4,
+    "inf": torch.inf,
+    "-inf": -torch.inf,
+    "1e4 where A = 0": 1e4,
+    "masked NaN": torch.nan,
+}
+DTYPES = (torch.float32, torch.bfloat16, torch.float16)
+
+
 def killers(dtype: torch.dtype, kind: str) -> Batch:
-    """A batch of ordinary tokens with one kind of what breaks implementations among them; z = log_probs here."""
+    """Ordinary tokens with one kind of what breaks implementations among them; z = log_probs here.
+
+    e^15 is infinite in float16 alone, and below the bound to which some clamp.
+    """
     z = torch.tensor([[0.1, -0.2, 0.0, 0.3]] * 3, dtype=dtype)
     mask = torch.ones(3, 4, dtype=torch.long)
-    killed = {
-        "1e4": 1e4,
-        "-1e4": -1e4,
-        "inf": torch.inf,
-        "-inf": -torch.inf,
-        "1e4 where A = 0": 1e4,
-        "masked NaN": torch.nan,
-    }
-    row = {"1e4 where A = 0": 2}.get(kind, 0)
-    z[row, 1] = killed[kind]
-    if kind == "masked NaN":
-        mask[row, 1] = 0
-    elif row == 0:
-        z[1, 2] = killed[kind]  # for A < 0 also
+    match kind:
+        case "1e4 where A = 0":
+            z[2, 1] = KILLERS[kind]
+        case "masked NaN":
+            z[0, 1], mask[0, 1] = KILLERS[kind], 0
+        case _:
+            z[0, 1] = z[1, 2] = KILLERS[kind]
     return Batch(z, torch.zeros_like(z), torch.tensor([1.0, -1.0, 0.0], dtype=dtype), mask)
 
 
-KILLERS = ("1e4", "-1e4", "inf", "-inf", "1e4 where A = 0", "masked NaN")
+def every_batch() -> dict[str, Batch]:
+    """The ordinary batch and those with killers, in every dtype."""
+    found = {f"ordinary {dtype}": ordinary(dtype) for dtype in DTYPES}
+    return found | {f"{kind} {dtype}": killers(dtype, kind) for kind in KILLERS for dtype in DTYPES}
 
 
 def trl_trainer(kind: type, **options: Any) -> Any:
@@ -112,13 +130,13 @@ def trl_step(trainer: Any, batch: Batch, **inputs: Tensor) -> Step:
 
 
 def verl_step(loss_mode: str, batch: Batch, aggregation: str = "seq-mean-token-mean", **options: Any) -> Step:
-    """verl's policy loss of that name, called as its workers call it."""
+    """verl's policy loss of that name, called as its workers call it, with what is known of the global batch."""
     from verl.trainer.ppo.core_algos import get_policy_loss_fn
     from verl.workers.config import ActorConfig
 
-    weights = options.pop("rollout_is_weights", None)
+    weights, known = options.pop("rollout_is_weights", None), options.pop("global_batch_info", {})
     config = ActorConfig(strategy="fsdp", rollout_n=1, ppo_micro_batch_size_per_gpu=1, **options)
-    config.global_batch_info.update(dp_size=1, batch_num_tokens=None, global_batch_size=None, loss_scale_factor=None)
+    config.global_batch_info.update({"dp_size": 1, "batch_num_tokens": None, "global_batch_size": None} | known)
     leaf = batch.log_probs.clone().requires_grad_()
     loss, _ = get_policy_loss_fn(loss_mode)(
         old_log_prob=batch.old_log_probs,
