@@ -1,4 +1,4 @@
-"""sapo-analysis: curves of gates, and reports of runs."""
+"""sapo-analysis: curves of gates, what they do to learning in small exact problems, and reports of runs."""
 
 import argparse
 import json
@@ -6,8 +6,9 @@ import os
 import shlex
 import sys
 from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from sapo_analysis.errors import FigureError, SapoAnalysisError
 from sapo_gates.errors import SapoGatesError
@@ -19,20 +20,29 @@ class _Parser(argparse.ArgumentParser):
         self.exit(2, f"{self.prog}: {message}; see `{self.prog} --help`.\n")
 
 
+@dataclass(frozen=True)
+class Answer:
+    """What a command found, in words and for --json, and the files it wrote."""
+
+    written: list[Path]
+    lines: tuple[str, ...] = ()
+    report: dict[str, Any] | None = None
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; the exit code is 0, or 2 for a user's mistake, told in one line."""
     os.environ["MPLBACKEND"] = "agg"  # files are written, no window opens
     given = list(sys.argv[1:] if arguments is None else arguments)
     options = _parser().parse_args(given)
     try:
-        written = options.run(options, "sapo-analysis " + shlex.join(given))
+        answer: Answer = options.run(options, "sapo-analysis " + shlex.join(given))
     except (SapoAnalysisError, SapoGatesError) as error:
         print(f"{type(error).__name__}: {error}", file=sys.stderr)
         return 2
     if options.json:
-        print(json.dumps({"written": [str(path) for path in written]}))
+        print(json.dumps({**(answer.report or {}), "written": [str(path) for path in answer.written]}))
     else:
-        print("\n".join(f"wrote {path}" for path in written))
+        print("\n".join((*answer.lines, *(f"wrote {path}" for path in answer.written))))
     return 0
 
 
@@ -59,16 +69,31 @@ def _parser() -> argparse.ArgumentParser:
     report.add_argument("-o", "--output", required=True, type=Path, help="the .html file")
     report.set_defaults(run=_report)
 
-    for command in (curves, report):
+    dynamics = commands.add_parser(
+        "dynamics", help="reward, entropy, EUR and staleness of a tabular policy under gates, with exact gradients"
+    )
+    dynamics.add_argument(
+        "gates", nargs="*", metavar="GATE", default=["sigmoid", "hard-clip"], help="default: sigmoid hard-clip"
+    )
+    dynamics.add_argument("--tau", action="append", help="repeatable; default: 1, 10 and 40")
+    dynamics.add_argument("--seeds", type=int, default=1000, help="random problems for each gate (default: 1000)")
+    dynamics.add_argument("--steps", type=int, default=60, help="batch steps (default: 60)")
+    dynamics.add_argument(
+        "-o", "--output", action="append", required=True, type=Path, help=".png, .svg or .pdf; repeatable"
+    )
+    dynamics.set_defaults(run=_dynamics)
+
+    for command in (curves, dynamics, report):
         command.add_argument("--json", action="store_true", help="one JSON object on standard output")
     return parser
 
 
-def _curves(options: argparse.Namespace, command: str) -> list[Path]:
+def _curves(options: argparse.Namespace, command: str) -> Answer:
     from sapo_analysis.curves import at_equal_half_width, at_equal_temperature, signs_figure
-    from sapo_analysis.style import save
+    from sapo_analysis.style import check_endings, figure_of, save
     from sapo_gates import load_gate
 
+    check_endings(options.output)
     gates, title = [load_gate(name) for name in options.gates], ""
     if options.tau is not None:
         gates, title = at_equal_temperature(gates, options.tau), f"equal temperature, τ = {options.tau}"
@@ -77,16 +102,35 @@ def _curves(options: argparse.Namespace, command: str) -> list[Path]:
     quantities = ("value", "weight", "score") if options.quantity is None else (options.quantity,)
     baseline = None if "hard-clip" in options.gates else load_gate("hard-clip")
     panels = signs_figure(gates, quantities, options.axis, options.sign, baseline=baseline, title=title)
-    figure = panels[0].get_figure(root=True)
-    if figure is None:
-        raise FigureError("the figure was closed before it could be written.")
-    return save(figure, options.output, command)
+    return Answer(save(figure_of(panels), options.output, command))
 
 
-def _report(options: argparse.Namespace, command: str) -> list[Path]:
+def _dynamics(options: argparse.Namespace, command: str) -> Answer:
+    try:
+        import torch
+
+        from sapo_analysis.study import Schedule, conditions, dynamics_figure, findings, run_study, say
+    except ImportError as error:
+        raise FigureError(f"dynamics computes with torch, which is not installed ({error}); install it.") from None
+    from sapo_analysis.style import check_endings, figure_of, save
+    from sapo_gates import load_gate
+
+    check_endings(options.output)
+    for name, least in (("seeds", 2), ("steps", 1)):
+        if getattr(options, name) < least:
+            raise FigureError(f"--{name} {getattr(options, name)} must be at least {least}.")
+    torch.set_num_threads(1)  # tensors this small only wait for a second thread
+    these = conditions([load_gate(name) for name in options.gates], options.tau or ["1", "10", "40"])
+    done = list(run_study(these, Schedule(steps=options.steps, seeds=options.seeds)))
+    found = findings(done)
+    written = save(figure_of(dynamics_figure(done)), options.output, command)
+    return Answer(written, tuple(say(done, found)), {"findings": [asdict(finding) for finding in found]})
+
+
+def _report(options: argparse.Namespace, command: str) -> Answer:
     from sapo_analysis.report import write_report
 
-    return [write_report(options.runs, options.output, certificates=options.certificates, command=command)]
+    return Answer([write_report(options.runs, options.output, certificates=options.certificates, command=command)])
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from sapo_analysis.errors import FigureError
@@ -86,12 +87,9 @@ def save(figure: Figure, paths: Sequence[Path], command: str) -> list[Path]:
     Raises:
         FigureError: the ending is none of .png, .svg, .pdf, or the folder does not exist.
     """
+    check_endings(paths)
     written = []
     for path in paths:
-        if path.suffix not in METADATA:
-            raise FigureError(
-                f"cannot write {path}: {path.suffix or 'no ending'!r} is none of .png, .svg, .pdf; choose one."
-            )
         try:
             with plt.rc_context(STYLE):
                 figure.savefig(path, metadata=METADATA[path.suffix](command))
@@ -105,6 +103,31 @@ def save(figure: Figure, paths: Sequence[Path], command: str) -> list[Path]:
         table.write_text(data_of(figure), encoding="utf-8")
         written.append(table)
     return written
+
+
+def check_endings(paths: Sequence[Path]) -> None:
+    """Refuse what cannot be drawn before anything is computed.
+
+    Raises:
+        FigureError: an ending is none of .png, .svg, .pdf.
+    """
+    for path in paths:
+        if path.suffix not in METADATA:
+            raise FigureError(
+                f"cannot write {path}: {path.suffix or 'no ending'!r} is none of .png, .svg, .pdf; choose one."
+            )
+
+
+def figure_of(panels: Sequence[Axes]) -> Figure:
+    """The figure that the panels stand in.
+
+    Raises:
+        FigureError: it was closed.
+    """
+    figure = panels[0].get_figure(root=True)
+    if figure is None:
+        raise FigureError("the figure was closed before it could be written.")
+    return figure
 
 
 METADATA = {
