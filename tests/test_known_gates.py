@@ -78,6 +78,9 @@ ADMITTED = [
     known("mixture of two families", "weight", f"p*sech({U}/2)^2 + (1 - p)/(1 + {U}^2)", tau="(0, oo)", p="[0, 1]"),
     known("mixture of fixed shares", "weight", f"exp(-{U}^2/2)/3 + 2/3*(1 + {U}^2)^(-3/2)"),
     known("mixture of temperatures", "weight", "sech(a*(r - 1))^2/2 + sech(b*(r - 1))^2/2", a="(0, oo)", b="[1, 5]"),
+    known("a hole at 1", "weight", f"(1 - exp(-{U}^2))/{U}^2"),
+    known("a hole at 1 over a sine", "weight", f"{U}/sinh({U})"),
+    known("a hole that cancels", "value", "1 + (r^2 - 4)/(r - 2)*atan(r - 1)/(r + 2)"),
     known("a pair", "value", ("1 + atan(tau*(r - 1))/tau", "1 + tanh(b*(r - 1))/b"), tau="(0, oo)", b="[1, 9]"),
 ]  # fmt: skip
 
@@ -95,6 +98,10 @@ REFUTED = [
         ("Piecewise((1, r <= 6/5), (1/100, True))", "Piecewise((1/100, r < 4/5), (1, True))"),
         (C1, VANISHING, VALUE, SCORE),
     ),
+    known("a hole in tanh(u)/u", "weight", f"tanh({U})/{U}", (VANISHING, VALUE)),
+    known("a hole in log(r)/(r - 1)", "weight", "log(r)/(r - 1)", (PEAK, DECAY, VANISHING, VALUE, SCORE)),
+    known("a hole in (r - 1)/log(r)", "weight", "(r - 1)/log(r)", (PEAK, DECAY, VANISHING, VALUE, SCORE)),
+    known("a hole at r = 2", "weight", "exp(-(r-1)^2)*tanh(r-2)/(r-2)", (PEAK, DECAY, FIRST)),
     known("a step down behind 1", "weight", "Piecewise((1, r <= 1), (1/2, True))",
           (C1, VANISHING, VALUE, SCORE, FIRST)),
     known(

@@ -20,7 +20,7 @@ from sapo_gates.errors import CertificateError, RecheckFailed
 from sapo_gates.functions import sigmoid
 from sapo_gates.gatefile import parse_gate
 from sapo_gates.recheck import PROFILES, recheck
-from sapo_gates.recheck.algebra import Range
+from sapo_gates.recheck.algebra import Range, filled
 from sapo_gates.recheck.limits import ABOVE, DOWN, UP, Limit, limit
 from sapo_gates.recheck.sections import partitions
 from sapo_gates.recheck.spans import FUNCTIONS, Span, Undefined, span_of, working_precision
@@ -36,6 +36,8 @@ USER_GATES = {
     "corners that change order": ('value = "Min(r, 3/2, 1 + tau)"', "(0, oo)"),
     "needle": ('weight = "sech(5*(r-1))^2 + 1e-6*exp(-((r-37)*100)^2)"', None),
     "pole": ('value = "1 + 1/(r - 2)"', None),
+    "removable singularity": ('weight = "tanh(tau*(r - 1))/(tau*(r - 1))"', "(0, oo)"),
+    "removable singularity away from 1": ('weight = "exp(-(r-1)^2)/2 + (1 - exp(-(r-2)^2))/(r-2)^2/2"', None),
     "pole at an irrational place": ('weight = "1/(r^2 - 2)"', None),
     "undefined logarithm": ('value = "log(r - 1/2)"', None),
     "jump at an irrational place": ('weight = "Piecewise((1/(1+(r-1)^2), r^2<=2),(1/5,True))"', None),
@@ -505,7 +507,7 @@ def test_ends_that_are_not_attained_stay_so() -> None:
 
 
 @pytest.mark.parametrize(
-    "formula", [X - X * 2 + sympy.exp(X), sympy.exp(-X) * X, X / (1 + X), sympy.tan(X), sympy.sin(X)]
+    "formula", [X - X * 2 + sympy.exp(X), sympy.exp(X) / (1 + sympy.exp(X)), sympy.tan(X), sympy.sin(X)]
 )
 def test_indeterminate_limits_are_refused(formula: sympy.Expr) -> None:
     with pytest.raises(Undefined):
@@ -516,6 +518,17 @@ def test_certain_limits_are_found() -> None:
     assert limit(1 / (1 + X**2), X, UP, {}).is_zero
     assert limit(sympy.exp(X), X, DOWN, {}) == Limit(limit(sympy.exp(X), X, DOWN, {}).span, 1)
     assert limit(-1 / X, X, ABOVE, {}) == DOWN
+    assert limit(X / (1 + X) - 1, X, UP, {}).is_zero
+    assert limit(sympy.exp(-X) * X**3, X, UP, {}).is_zero
+    assert limit(sympy.log(X) * X, X, ABOVE, {}).sign == -1
+
+
+def test_a_removable_singularity_is_filled_by_its_limit_and_a_pole_is_not() -> None:
+    assert filled(sympy.tanh(3 * X) / X, X, Rational(0), {}) == 3
+    assert filled((1 - sympy.cos(X)) / X**2, X, Rational(0), {}) == Rational(1, 2)
+    for pole in (sympy.cosh(X) / X, sympy.tanh(X) / X**2, sympy.sqrt(X) / X, sympy.log(X) / X):
+        with pytest.raises(Undefined):
+            filled(pole, X, Rational(0), {})
     assert not limit(1 / X, X, UP, {}).tends(1), "0 from above is not a positive limit"
 
 

@@ -16,6 +16,7 @@ from sapo_gates.prove.forms import SYMPY_GIVES_UP, forms_of, tamed
 from sapo_gates.prove.interval import Interval, Undefined
 from sapo_gates.prove.limits import ZERO_FROM_ABOVE, Limit, limit
 from sapo_gates.prove.points import parameter_points
+from sapo_gates.prove.removable import filled
 from sapo_gates.prove.sections import Branch, Section, Unsupported, branches_of, domain_interval, section_key
 from sapo_gates.prove.signs import Claim, SectionProver
 from sapo_gates.prove.tails import S
@@ -198,6 +199,9 @@ def one_sided(section: Section, expression: Expr, end: Literal["lower", "upper"]
             return OneSided(value, None)
         except Undefined:
             pass
+    removed = filled(expression, section.t, point, ranges)
+    if removed is not None:
+        return OneSided(removed, None)
     inwards = point + S if end == "lower" else point - S
     near = substitute(expression, {section.t: inwards})
     for form in (near, near.replace(lambda e: e.is_Add, lambda e: tamed(sympy.factor, e))):

@@ -68,6 +68,19 @@ def _limits(low: arb, high: arb) -> Callable[[Callable[[arb], arb]], Callable[[I
     return lambda f: lambda x: x.increasing(f, low, high)
 
 
+def _falling(f: Callable[[arb], arb], limit: arb) -> Callable[[Interval], Interval]:
+    """An odd function with a pole at 0 that falls to this limit."""
+
+    def enclose(x: Interval) -> Interval:
+        if x.contains_zero:
+            raise Undefined("a pole")
+        if x.is_negative:
+            return -enclose(-x)
+        return -x.increasing(lambda e: -f(e) if e != 0 else -INFINITY, -INFINITY, -limit)
+
+    return enclose
+
+
 FUNCTIONS: dict[Any, Callable[..., Interval]] = {
     sympy.exp: _exp,
     sympy.log: _log,
@@ -84,8 +97,8 @@ FUNCTIONS: dict[Any, Callable[..., Interval]] = {
     sympy.sin: _wave(arb.sin, arb.cos),
     sympy.cos: _wave(arb.cos, lambda e: -e.sin()),
     sympy.tan: _ball_function(arb.tan),
-    sympy.coth: _ball_function(arb.coth),
-    sympy.csch: _ball_function(arb.csch),
+    sympy.coth: _falling(arb.coth, ONE),
+    sympy.csch: _falling(arb.csch, ZERO),
     sympy.asin: _ball_function(arb.asin),
     sympy.acos: _ball_function(arb.acos),
     sympy.acosh: _ball_function(arb.acosh),

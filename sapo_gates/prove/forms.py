@@ -117,6 +117,8 @@ def log_derivative(expression: Expr, by: Symbol) -> Expr:
             return sigmoid(-expression.args[0]) * derivative(expression.args[0], by)
         case sympy.cosh():
             return sympy.tanh(expression.args[0]) * derivative(expression.args[0], by)
+        case sympy.sinh():
+            return sympy.coth(expression.args[0]) * derivative(expression.args[0], by)
     return derivative(expression, by) / expression
 
 

@@ -78,7 +78,8 @@ class Join:
     def declared_there(self) -> Expr | None:
         """The quantity at the breakpoint, if it is declared piecewise: a derived weight has no say at a corner.
 
-        nan where it is not certain which piece holds.
+        Nor has a formula that divides by 0 there: where it has a limit, that fills it. nan where it is not certain
+        which piece holds.
         """
         whole = self.branch.value if self.quantity == "value" else self.branch.weight
         if (
@@ -89,9 +90,10 @@ class Join:
             return None
         ranges = {p: domain_interval(d) for p, d in self.branch.all_domains.items()}
         try:
-            return value_at(whole, {self.branch.chart.x: self.at}, ranges)
+            there = value_at(whole, {self.branch.chart.x: self.at}, ranges)
         except Unsupported:
             return sympy.nan
+        return None if there.has(sympy.nan, sympy.zoo) else there
 
     @cached_property
     def difference(self) -> Interval | None:

@@ -14,6 +14,7 @@ from sympy import Add, Expr, Mul, Pow, Rational, Symbol
 
 from sapo_gates.functions import sigmoid
 from sapo_gates.prove.enclose import compiled, power
+from sapo_gates.prove.forms import log_derivative
 from sapo_gates.prove.interval import ONE, ZERO, Interval, Undefined
 
 
@@ -70,14 +71,20 @@ _AT_INFINITY: dict[object, tuple[Limit, Limit]] = {  # at -oo, at +oo
     sympy.erfc: (Limit(interval=Interval(ONE + 1, ONE + 1)), ZERO_FROM_ABOVE),
     sigmoid: (ZERO_FROM_ABOVE, Limit(interval=Interval(ONE, ONE))),
     sympy.sech: (ZERO_FROM_ABOVE, ZERO_FROM_ABOVE),
+    sympy.coth: (Limit(interval=Interval(-ONE, -ONE)), Limit(interval=Interval(ONE, ONE))),
+    sympy.csch: (Limit(interval=Interval(ZERO, ZERO), approach=-1), ZERO_FROM_ABOVE),
     sympy.cosh: (TO_INFINITY, TO_INFINITY),
     sympy.sinh: (TO_MINUS_INFINITY, TO_INFINITY),
     sympy.asinh: (TO_MINUS_INFINITY, TO_INFINITY),
 }
 
 
-def limit(expression: Expr, variable: Symbol, end: Limit, parameters: Mapping[Symbol, Interval]) -> Limit:
+def limit(
+    expression: Expr, variable: Symbol, end: Limit, parameters: Mapping[Symbol, Interval], rates: int = 2
+) -> Limit:
     """The limit as variable -> end (+oo, -oo or 0 from above), the parameters anywhere in their ranges.
+
+    rates: how many times a product 0 * oo may be judged by the rate at which it falls.
 
     Raises:
         Undefined: an indeterminate form, or a function whose continuation is not known; nothing is claimed.
@@ -86,12 +93,28 @@ def limit(expression: Expr, variable: Symbol, end: Limit, parameters: Mapping[Sy
         return Limit(interval=compiled(expression)(parameters))
     if expression == variable:
         return end
-    arguments = [limit(argument, variable, end, parameters) for argument in expression.args]
+    if expression.is_rational_function(variable):
+        return _rational(expression, variable, end, parameters)
+    grouped = _grouped(expression, variable)
+    arguments = [limit(argument, variable, end, parameters, rates) for argument in grouped]
     match expression:
         case Add():
             return _sum(arguments)
         case Mul():
-            return _product(arguments)
+            try:
+                return _product(arguments)
+            except Undefined:
+                if rates == 0:
+                    raise
+            decisive = Mul(
+                *(
+                    e
+                    for e, found in zip(grouped, arguments, strict=True)
+                    if not found.is_away_from_zero or found.infinite
+                )
+            )
+            rate = sympy.expand(variable * log_derivative(decisive, variable))
+            return _falling(limit(rate, variable, end, parameters, rates - 1), end, arguments)
         case Pow(exp=Rational() as exponent):
             return _power(arguments[0], exponent)
         case Pow():
@@ -99,6 +122,38 @@ def limit(expression: Expr, variable: Symbol, end: Limit, parameters: Mapping[Sy
     if len(arguments) != 1:
         raise Undefined(f"no limit known for {expression.func.__name__}")
     return _function(expression.func, arguments[0])
+
+
+def _grouped(expression: Expr, variable: Symbol) -> list[Expr]:
+    """The arguments, those that are rational functions of the variable as one."""
+    if not isinstance(expression, Add | Mul):
+        return list(expression.args)
+    rational = [argument for argument in expression.args if argument.is_rational_function(variable)]
+    rest = [argument for argument in expression.args if argument not in rational]
+    return [expression.func(*rational), *rest] if rational else rest
+
+
+def _rational(expression: Expr, variable: Symbol, end: Limit, parameters: Mapping[Symbol, Interval]) -> Limit:
+    """By the terms of highest degree, or of lowest where the variable goes to 0."""
+    leading = []
+    for part in sympy.fraction(sympy.together(expression)):
+        terms = sympy.Poly(part, variable).terms()
+        (degree,), coefficient = terms[-1 if end.is_zero else 0]
+        leading.append((degree, Limit(interval=compiled(coefficient)(parameters))))
+    (above, top), (below, bottom) = leading
+    return _product([top, _power(bottom, Rational(-1)), _power(end, Rational(above - below))])
+
+
+def _falling(rate: Limit, end: Limit, factors: list[Limit]) -> Limit:
+    """0 where x (log |e|)' has a limit < 0 as x -> +-oo, or > 0 as x -> 0: |e| falls like a power of |x|, or faster."""
+    if rate.is_away_from_zero * (1 if end.is_zero else -1) <= 0:
+        raise Undefined("0 * oo")
+    return Limit(interval=Interval(ZERO, ZERO), approach=_sign_of_product(factors))
+
+
+def _sign_of_product(factors: list[Limit]) -> Literal[-1, 0, 1]:
+    signs = [factor.sign for factor in factors]
+    return 0 if 0 in signs else 1 if signs.count(-1) % 2 == 0 else -1
 
 
 def _sum(terms: list[Limit]) -> Limit:
@@ -115,8 +170,7 @@ def _sum(terms: list[Limit]) -> Limit:
 
 
 def _product(factors: list[Limit]) -> Limit:
-    signs = [factor.sign for factor in factors]
-    sign: Literal[-1, 0, 1] = 0 if 0 in signs else 1 if signs.count(-1) % 2 == 0 else -1
+    sign = _sign_of_product(factors)
     if any(factor.infinite for factor in factors):
         if sign == 0 or any(factor.interval is not None and factor.is_zero for factor in factors):
             raise Undefined("0 * oo")
@@ -133,6 +187,8 @@ def _power(base: Limit, exponent: Rational) -> Limit:
     if exponent.q != 1 and base.sign <= 0 and not (base.interval is not None and base.interval.is_positive):
         raise Undefined("root of a number that may be negative")
     direction: Literal[-1, 1] = 1 if positive_base else -1
+    if exponent == 0:
+        return Limit(interval=Interval(ONE, ONE))
     if base.infinite:
         return Limit(infinite=direction) if exponent > 0 else Limit(interval=Interval(ZERO, ZERO), approach=direction)
     if base.is_zero:

@@ -8,14 +8,15 @@ A section is a piece of the chart between neighbouring breakpoints (r = 1 counts
 with a constant range, so that sections whose ends move with a parameter are boxes too.
 """
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from fractions import Fraction
 from itertools import pairwise, product
 from typing import Any, Literal
 
 import sympy
-from sympy import Dummy, Expr, Piecewise, Rational, Symbol
+from sympy import Dummy, Expr, Mul, Piecewise, Rational, Symbol
 from sympy.core.relational import Relational
 
 from sapo_gates.derive import declared_formula
@@ -23,6 +24,7 @@ from sapo_gates.functions import r, substitute
 from sapo_gates.gate import Domain, Kind, Parameter
 from sapo_gates.prove.enclose import compiled
 from sapo_gates.prove.interval import Interval, Undefined
+from sapo_gates.prove.removable import denominators, filled
 
 ChartKind = Literal["ratio", "scaled", "log-scaled"]
 
@@ -235,9 +237,27 @@ def _in_chart(chart: Chart, value: Expr | None, weight: Expr, cell: Mapping[Symb
     value = None if value is None else _moved(value, chart)
     domains = {p: domain for p, domain in cell.items() if p != chart.parameter}
     switches = _switches([weight] + ([] if value is None else [value]))
-    breakpoints = _breakpoints(switches, chart, domains)
+    corners = list(dict.fromkeys(zero for switch in switches for zero in zeros(switch, chart.x)))
+    breakpoints = _ordered(corners, chart, domains)
+    sections = _between(breakpoints, switches, chart, domains, weight, value)
+    holes = [hole for section in sections for hole in _holes(section, chart, domains)]
+    if holes:
+        breakpoints = _ordered([*corners, *dict.fromkeys(holes)], chart, domains)
+        sections = _between(breakpoints, switches, chart, domains, weight, value)
+    eliminated = {p: domain for p, domain in cell.items() if p == chart.parameter}
+    return Branch(chart, domains, eliminated, tuple(sections), tuple(breakpoints), value, weight)
+
+
+def _between(
+    breakpoints: list[Expr],
+    switches: Sequence[Expr],
+    chart: Chart,
+    domains: Mapping[Symbol, Domain],
+    weight: Expr,
+    value: Expr | None,
+) -> list[Section]:
     ends = [chart.lower, *breakpoints, sympy.oo]
-    sections = []
+    sections: list[Section] = []
     for lower, upper in pairwise(ends):
         side = "left" if len(sections) <= breakpoints.index(chart.on_policy) else "right"
         t, position, t_lower, t_upper = _coordinate(chart, lower, upper)
@@ -246,8 +266,21 @@ def _in_chart(chart: Chart, value: Expr | None, weight: Expr, cell: Mapping[Symb
         w, f = (None if e is None else substitute(resolve(e, signs), {chart.x: position}) for e in (weight, value))
         assert w is not None
         sections.append(Section(side, lower, upper, t, position, t_lower, t_upper, w, f))
-    eliminated = {p: domain for p, domain in cell.items() if p == chart.parameter}
-    return Branch(chart, domains, eliminated, tuple(sections), tuple(breakpoints), value, weight)
+    return sections
+
+
+def _holes(section: Section, chart: Chart, domains: Mapping[Symbol, Domain]) -> Iterator[Expr]:
+    """The removable singularities inside a section, in the chart's x: breakpoints, so that limits fill them."""
+    t, ends = section.t, (section.t_lower, section.t_upper)
+    ranges = {p: domain_interval(domain) for p, domain in domains.items()}
+    for expression in (section.weight, section.value):
+        for denominator in () if expression is None else set(denominators(expression, t)):
+            with suppress(Unsupported):
+                for zero in zeros(denominator, t):
+                    finite = [(end, side) for end, side in zip(ends, (1, -1), strict=True) if isinstance(end, Fraction)]
+                    is_inside = all(_certain_sign(zero - _number(end), domains) == side for end, side in finite)
+                    if is_inside and filled(expression, t, zero, ranges) is not None:
+                        yield substitute(section.position, {t: zero})
 
 
 def _sign_finder(position: Mapping[Symbol, Expr], inside: Mapping[Symbol, Domain]) -> Callable[[Expr], int | None]:
@@ -268,10 +301,10 @@ def _switches(expressions: Iterable[Expr]) -> list[Expr]:
     return sorted(found, key=lambda s: (s.count(Piecewise), sympy.default_sort_key(s)))
 
 
-def _breakpoints(switches: Sequence[Expr], chart: Chart, cell: Mapping[Symbol, Domain]) -> list[Expr]:
-    """All zeros of the switches inside the chart and r = 1, in increasing order for every parameter value."""
+def _ordered(candidates: Iterable[Expr], chart: Chart, cell: Mapping[Symbol, Domain]) -> list[Expr]:
+    """The candidates inside the chart and r = 1, in increasing order for every parameter value."""
     inside: list[Expr] = [chart.on_policy]
-    for candidate in dict.fromkeys(zero for switch in switches for zero in zeros(switch, chart.x)):
+    for candidate in candidates:
         if chart.parameter in candidate.free_symbols:
             raise Unsupported(f"the breakpoint {candidate} is not free of {chart.parameter}")
         if chart.lower is not -sympy.oo and _certain_sign(candidate - chart.lower, cell) <= 0:
@@ -310,6 +343,10 @@ def _choices(expression: Expr) -> list[Expr]:
 def _roots(part: Expr, x: Symbol) -> list[Expr]:
     if x not in part.free_symbols:
         return []
+    if isinstance(part, Mul):
+        return [root for factor in part.args for root in _roots(factor, x)]
+    if isinstance(part, ZERO_AT_ZERO):
+        return zeros(part.args[0], x)
     log_x = sympy.Dummy("log_x", real=True)
     in_log = substitute(sympy.expand_log(part), {sympy.log(x): log_x})
     logarithmic = log_x in in_log.free_symbols
@@ -325,8 +362,14 @@ def _roots(part: Expr, x: Symbol) -> list[Expr]:
     elif polynomial.free_symbols_in_domain:
         raise Unsupported(f"the corner at {part} = 0 is of degree {polynomial.degree()} with parameters")
     else:
-        roots = list(dict.fromkeys(sympy.real_roots(polynomial)))
+        try:
+            roots = list(dict.fromkeys(sympy.real_roots(polynomial)))
+        except NotImplementedError as error:
+            raise Unsupported(f"the roots of {part} = 0 are not known: {error}") from error
     return [sympy.exp(root) for root in roots] if logarithmic else roots
+
+
+ZERO_AT_ZERO = (sympy.sinh, sympy.tanh, sympy.atan, sympy.asinh, sympy.erf, sympy.erfi)
 
 
 def _coordinate(chart: Chart, lower: Expr, upper: Expr) -> tuple[Symbol, Expr, Fraction | float, Fraction | float]:

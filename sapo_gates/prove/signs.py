@@ -9,13 +9,17 @@ each only where the enclosure of w shows that w is continuous on the box:
     inverse         w' written in s = 1/t and brought to one fraction, on boxes that reach to infinity
     anchor-k        w', ..., w^(k-1) vanish at the section's end that the box touches, and w^(k) has the sign that
                     makes w' right on the whole box; needed where w' itself touches 0
+    fraction-k      w' as one fraction N/D: D has one sign on the box, N, ..., N^(k-1) vanish at the section's end that
+                    the box touches, and N^(k) has one sign; needed where that end is a removable singularity
+    each            every term of w by itself: by derivative, log-derivative or a fraction-k
 
-and of the claim "w <= 1": `bound`, or one of the above on a box that starts at r = 1, where w = 1, or `falls-` and one
-of the above on a box that reaches to infinity and at whose start w <= 1.
+of the claim "w >= 0": `bound`, or `fraction-k` for w itself; and of the claim "w <= 1": `bound`, or one of the above on
+a box that starts at r = 1, where w = 1, or `falls-` and one of the above on a box that reaches to infinity and at whose
+start w <= 1.
 """
 
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import cached_property
 from typing import Literal
@@ -29,10 +33,13 @@ from sapo_gates.prove.boxes import Box, Budget, Closed, Open, Range, Rule, Viola
 from sapo_gates.prove.enclose import Enclosure, compiled
 from sapo_gates.prove.forms import derivative_by_terms, is_identity, log_derivative, tamed
 from sapo_gates.prove.interval import Interval, NowhereDefined, Undefined
+from sapo_gates.prove.removable import as_fraction, denominators, is_zero_at
 from sapo_gates.prove.sections import Branch, Section, as_end
 
 MAX_ANCHOR_ORDER = 4
+EACH = ("derivative", "log-derivative")
 
+End = Literal["lower", "upper"]
 Claim = Literal["decay", "at most one", "nonnegative", "weight defined", "value defined"]
 
 
@@ -123,7 +130,7 @@ class SectionProver:
             **{p: Range(as_end(d.lower), as_end(d.upper), d.lower_open, d.upper_open) for p, d in domains.items()},
         }
 
-    def anchor_orders(self, end: Literal["lower", "upper"]) -> int:
+    def anchor_orders(self, end: End) -> int:
         """How many of w', w'', ... vanish identically at that end of the section (at most MAX_ANCHOR_ORDER - 1)."""
         at = self.section.t_lower if end == "lower" else self.section.t_upper
         if isinstance(at, float):
@@ -136,7 +143,7 @@ class SectionProver:
         return MAX_ANCHOR_ORDER - 1
 
     @cached_property
-    def _anchors(self) -> dict[Literal["lower", "upper"], int]:
+    def _anchors(self) -> dict[End, int]:
         return {"lower": self.anchor_orders("lower"), "upper": self.anchor_orders("upper")}
 
     def decay_rules(self) -> list[tuple[str, Rule]]:
@@ -167,12 +174,14 @@ class SectionProver:
             ("terms", terms_rule),
             ("inverse", inverse_rule),
             *((f"anchor-{k}", self._anchor_rule(k)) for k in range(2, MAX_ANCHOR_ORDER + 1)),
+            *self._fraction_rules(self.derivatives[1], -self.outward),
+            *([("each", self._each_rule())] if isinstance(self.section.weight, Add) else []),
         ]
         return [(name, licensed(rule)) for name, rule in rules]
 
     def _anchor_rule(self, k: int) -> Rule:
         def rule(ranges: Mapping[Symbol, Interval], box: Box) -> bool:
-            ends: tuple[Literal["lower", "upper"], ...] = ("lower", "upper")
+            ends: tuple[End, ...] = ("lower", "upper")
             for end in ends:
                 whole, part = getattr(self.section, f"t_{end}"), getattr(box[self.t], end)
                 if part != whole or isinstance(part, float) or self._anchors[end] < k - 1:
@@ -190,6 +199,65 @@ class SectionProver:
 
         return rule
 
+    def _each_rule(self) -> Rule:
+        ways = []
+        for term in Add.make_args(self.section.weight):
+            rules = SectionProver(self.branch, replace(self.section, weight=term)).decay_rules()
+            ways.append([rule for name, rule in rules if name in EACH or name.startswith("fraction")])
+
+        def settled(way: list[Rule], ranges: Mapping[Symbol, Interval], box: Box) -> bool:
+            try:
+                return any(rule(ranges, box) for rule in way)
+            except Violation:  # of one term, which says nothing about their sum
+                return False
+
+        return lambda ranges, box: all(settled(way, ranges, box) for way in ways)
+
+    def _fraction_rules(self, expression: Expr, sign: int) -> list[tuple[str, Rule]]:
+        """sign * expression >= 0 next to a removable singularity."""
+        return [
+            (f"fraction-{k}", self._fraction_rule(end, [enclosure_of(one) for one in chain[: k + 1]], bottom, sign))
+            for end, chain, bottom in self._fractions(expression)
+            for k in range(1, len(chain))
+        ]
+
+    def _fractions(self, expression: Expr) -> Iterator[tuple[End, list[Expr], Enclosure]]:
+        """For each end at which the weight has a hole: N, N', ... of which all but the last vanish there, and D."""
+        ends: tuple[End, ...] = ("lower", "upper")
+        for end in ends:
+            at = getattr(self.section, f"t_{end}")
+            if isinstance(at, float):
+                continue
+            point = sympy.Rational(at.numerator, at.denominator)
+            if not any(is_zero_at(one, self.t, point) for one in denominators(self.section.weight, self.t)):
+                continue
+            top, bottom = as_fraction(expression)
+            chain = [top]
+            while len(chain) <= MAX_ANCHOR_ORDER and is_zero_at(chain[-1], self.t, point):
+                chain.append(derivative(chain[-1], self.t))
+            yield end, chain, enclosure_of(bottom)
+
+    def _fraction_rule(self, end: End, chain: list[Enclosure], bottom: Enclosure, sign: int) -> Rule:
+        def rule(ranges: Mapping[Symbol, Interval], box: Box) -> bool:
+            if getattr(box[self.t], end) != getattr(self.section, f"t_{end}"):
+                return False
+            closed = {**ranges, self.t: Range(box[self.t].lower, box[self.t].upper).interval}
+            try:
+                for lower in chain[:-1]:
+                    lower(
+                        closed
+                    )  # continuous up to the end: the last may then be integrated as often as it was derived
+                top, below = chain[-1](closed), bottom(ranges)
+            except Undefined:
+                return False
+            if below.contains_zero:
+                return False
+            # each integration from the upper end flips the sign
+            flips = sign * (1 if end == "lower" or len(chain) % 2 == 1 else -1) * (1 if below.is_positive else -1)
+            return (top if flips > 0 else -top).is_nonnegative
+
+        return rule
+
     def rules(self, claim: Claim) -> list[tuple[str, Rule]]:
         """The rules that may settle a box of the claim."""
         match claim:
@@ -198,7 +266,8 @@ class SectionProver:
             case "at most one":
                 return self._at_most_one_rules()
             case "nonnegative":
-                return [("bound", lambda ranges, box: _tries(lambda: _settles(self.weight(ranges))))]
+                bound: Rule = lambda ranges, box: _tries(lambda: _settles(self.weight(ranges)))  # noqa: E731
+                return [("bound", bound), *self._fraction_rules(self.section.weight, 1)]
             case "weight defined":
                 return [("defined", _defined_rule(self.weight))]
             case "value defined":

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 import sympy
-from sympy import Add, Expr, Rational, Symbol
+from sympy import Add, Expr, Mul, Rational, Symbol
 
 from sapo_gates.derive import derivative
 from sapo_gates.functions import substitute
@@ -28,9 +28,24 @@ S = Symbol("s_", positive=True)
 def expressions_at_infinity(expression: Expr, t: Symbol) -> Iterator[tuple[Expr, Symbol, Limit]]:
     """The expression as it stands and in s = 1/t, with the end that its variable goes to."""
     yield expression, t, TO_INFINITY
+    expanded = tamed(sympy.expand_mul, expression)
+    if expanded != expression:
+        yield expanded, t, TO_INFINITY
     inverse = substitute(expression, {t: 1 / S})
+    yield tamed(_rational_parts_cancelled, inverse), S, ZERO_FROM_ABOVE
     for rewriting in (sympy.cancel, normal, lambda e: sympy.powdenest(sympy.factor(sympy.together(e)))):
         yield tamed(lambda e: sympy.expand_power_base(rewriting(e)), inverse), S, ZERO_FROM_ABOVE  # noqa: B023
+
+
+def _rational_parts_cancelled(expression: Expr) -> Expr:
+    """Term by term: what is rational in s as one fraction in lowest terms."""
+    terms = []
+    for term in Add.make_args(sympy.expand_mul(expression)):
+        rational, rest = [], []
+        for factor in Mul.make_args(term):
+            (rational if factor.is_rational_function(S) else rest).append(factor)
+        terms.append(sympy.cancel(Mul(*rational)) * Mul(*rest))
+    return Add(*terms)
 
 
 def limit_at_infinity(expression: Expr, t: Symbol, ranges: Mapping[Symbol, Interval]) -> tuple[Limit, Expr] | None:
@@ -40,7 +55,7 @@ def limit_at_infinity(expression: Expr, t: Symbol, ranges: Mapping[Symbol, Inter
             found = limit(form, variable, end, ranges)
         except Undefined:
             continue
-        if variable == t or is_shown(form, substitute(expression, {t: 1 / S})):
+        if form == expression or is_shown(form, expression if variable == t else substitute(expression, {t: 1 / S})):
             return found, form
     return None
 
@@ -62,9 +77,10 @@ class Tail:
         return self.ratio * term
 
     def score_slope(self, term: Expr) -> Expr:
-        """d log |phi| / d log r = 1 + r/(dr/dt) * w'/w."""
+        """d log |phi| / d log r = 1 + r/(dr/dt) * w'/w, term by term."""
         t = self.section.t
-        return 1 + sympy.cancel(self.ratio / derivative(self.ratio, t)) * log_derivative(term, t)
+        rate = sympy.cancel(self.ratio / derivative(self.ratio, t))
+        return 1 + Add(*(rate * part for part in Add.make_args(log_derivative(term, t))))
 
     @property
     def ranges(self) -> dict[Symbol, Interval]:
@@ -103,10 +119,13 @@ class Tail:
         weight = substitute(weight, parameters)
         phi = substitute(self.score(weight), parameters)
         slope = substitute(self.score_slope(weight), parameters)
+        phi_forms, slope_forms = list(expressions_at_infinity(phi, t)), list(expressions_at_infinity(slope, t))
         for exponent in (0, 1, 2, 3, 4, 6, 8, 12, 16, 24, 32):
             start = max(Fraction(2**exponent), Fraction(self.section.t_lower))
+            if _range(weight, {t: Interval.of(start, start)}) is None:  # a tail does not start at a singularity
+                continue
             beyond = Interval.of(start, float("inf"))
-            for form, variable, _ in expressions_at_infinity(phi, t):
+            for form, variable, _ in phi_forms:
                 where = beyond if variable == t else beyond.reciprocal()
                 range_ = _range(form, {variable: where})
                 if range_ is None:
@@ -119,7 +138,7 @@ class Tail:
                 continue
             sign = 1 if at_start.is_positive else -1
             smallest = _below((at_start if sign > 0 else -at_start).lower)
-            for form, variable, _ in expressions_at_infinity(slope, t):
+            for form, variable, _ in slope_forms:
                 range_ = _range(form, {variable: beyond if variable == t else beyond.reciprocal()})
                 if range_ is not None and range_.is_nonnegative and smallest > 0:
                     return TailBound(start, smallest, sign, "slope", sympy.sstr(form))

@@ -275,6 +275,8 @@ def log_slope(factor: Any, by: Symbol) -> Expr:
             return slope(factor.args[0], by)
         case sigmoid():
             return cast(Expr, sigmoid(-cast(Expr, factor.args[0]))) * slope(factor.args[0], by)
+        case sympy.sinh():
+            return sympy.coth(factor.args[0]) * slope(factor.args[0], by)
         case sympy.sech() | sympy.cosh():
             rate = sympy.tanh(factor.args[0]) * slope(factor.args[0], by)
             return -rate if isinstance(factor, sympy.sech) else rate
@@ -309,3 +311,37 @@ def value_at_end(expression: Expr, t: Symbol, at: Expr, ranges: Ranges) -> Expr:
                 raise Undefined(f"{node} at {t} = {at}")
             span_of(there)(box)
     return substitute(expression, {t: at})
+
+
+def quotient(expression: Any) -> tuple[Expr, Expr]:
+    """One numerator over one denominator, with the poles of coth, csch and tan in the latter."""
+    for f, spell in (
+        (sympy.coth, lambda g: sympy.cosh(g) / sympy.sinh(g)),
+        (sympy.csch, lambda g: 1 / sympy.sinh(g)),
+        (sympy.tan, lambda g: sympy.sin(g) / sympy.cos(g)),
+    ):
+        expression = expression.replace(f, spell)
+    return sympy.fraction(sympy.together(expression))  # type: ignore[return-value]
+
+
+def filled(expression: Expr, t: Symbol, at: Expr, ranges: Ranges) -> Expr:
+    """The limit at t = at, where numerator and denominator vanish, by l'Hopital's rule.
+
+    Raises:
+        Undefined: it does not show one.
+    """
+    top, bottom = quotient(expression)
+    for _ in range(MAX_ORDER):
+        above, below = (value_at_end(part, t, at, ranges) for part in (top, bottom))
+        if not same(below, sympy.Integer(0)):
+            span = enclose(below, ranges)
+            if span.is_positive or span.is_negative:
+                return above / below
+            break
+        if not same(above, sympy.Integer(0)):
+            break
+        top, bottom = slope(top, t), slope(bottom, t)
+    raise Undefined(f"{expression} at {t} = {at}")
+
+
+MAX_ORDER = 6

@@ -18,6 +18,7 @@ from sapo_gates.recheck.algebra import (
     enclose,
     enclose_split,
     log_slope,
+    quotient,
     restricted,
     same,
     slope,
@@ -44,7 +45,8 @@ from sapo_gates.recheck.spans import Span, Undefined, span_of
 
 Entry = Mapping[str, Any]
 Box = Mapping[Symbol, Span]
-DECAY = ("derivative", "log-derivative", "terms", "inverse", "anchor-2", "anchor-3", "anchor-4")
+FRACTIONS = tuple(f"fraction-{k}" for k in (1, 2, 3, 4))
+DECAY = ("derivative", "log-derivative", "terms", "inverse", "each", "anchor-2", "anchor-3", "anchor-4", *FRACTIONS)
 
 
 class Form:
@@ -90,8 +92,13 @@ class Form:
 
     def decays(self, rule: str, leaf: Ranges) -> bool:
         """Whether w, continuous on the leaf, does not grow away from r = 1 there, by the rule."""
+        if rule == "each":
+            return all(term.decays_somehow(leaf) for term in self.terms)
         if rule.startswith("anchor-"):
-            return self._anchored(int(rule.removeprefix("anchor-")), leaf)
+            chain = [self.slope(j) for j in range(1, int(rule.removeprefix("anchor-")) + 1)]
+            return self._anchored(chain, leaf, -self.section.outward)
+        if rule.startswith("fraction-"):
+            return self.by_fraction(1, rule, leaf, -self.section.outward)
         box = spans(leaf)
         if rule == "inverse":
             s, image = self.by_inverse
@@ -105,24 +112,67 @@ class Form:
     def _outwards(self, found: Span) -> bool:
         return bool(found.high <= 0 if self.section.outward > 0 else found.low >= 0)
 
-    def _anchored(self, k: int, leaf: Ranges) -> bool:
-        """w', ..., w^(k-1) vanish at the section's end that the leaf touches; then w^(k) decides."""
-        whole = self.section.t_range
-        part = leaf[self.t]
+    @cached_property
+    def terms(self) -> "list[Form]":
+        """Every term of the weight as a weight of its own."""
+        return [Form.of_term(self.section, term) for term in Add.make_args(self.weight)]
+
+    @staticmethod
+    def of_term(section: Section, term: Expr) -> "Form":
+        """A form of the term itself."""
+        form = Form.__new__(Form)
+        form.section, form.t, form.weight, form.slopes = section, section.t, term, [term]
+        return form
+
+    def decays_somehow(self, leaf: Ranges) -> bool:
+        """By one of the rules that may settle a single term."""
+        for rule in ("derivative", "log-derivative", *FRACTIONS):
+            try:
+                self.image("weight")(spans(leaf))  # continuous on the leaf
+                if self.decays(rule, leaf):
+                    return True
+            except Undefined:
+                continue
+        return False
+
+    def by_fraction(self, order: int, rule: str, leaf: Ranges, sign: int) -> bool:
+        """sign * w (or w', of order 1) >= 0: as N/D, D of one sign on the leaf and N, N', ... anchored at its end."""
+        if order not in self.fractions:
+            top, bottom = quotient(self.slope(order))
+            self.fractions[order] = [top], bottom
+        chain, bottom = self.fractions[order]
+        below, k = enclose(bottom, leaf), int(rule.removeprefix("fraction-"))
+        while len(chain) <= k:
+            chain.append(slope(chain[-1], self.t))
+        if not (below.is_positive or below.is_negative):
+            return False
+        return self._anchored(chain[: k + 1], leaf, sign if below.is_positive else -sign)
+
+    @cached_property
+    def fractions(self) -> dict[int, tuple[list[Expr], Expr]]:
+        """The numerator, with its derivatives, and the denominator of w and of w'."""
+        return {}
+
+    def _anchored(self, chain: list[Expr], leaf: Ranges, sign: int) -> bool:
+        """sign * g >= 0 for a chain g, g', ..., g^(m): all but the last vanish at the section's end that the leaf
+        touches, so that the last decides.
+        """
+        whole, part = self.section.t_range, leaf[self.t]
         closed = {**leaf, self.t: Range(part.low, part.high, True, True)}
         for end, at_lower in ((whole.low, True), (whole.high, False)):
             if isinstance(end, float) or end != (part.low if at_lower else part.high):
                 continue
             at = Rational(end.numerator, end.denominator)
             try:
-                for lower in map(self.slope, range(1, k)):
+                for lower in chain[:-1]:
                     require(same(value_at_end(lower, self.t, at, dict(self.section.cell)), sympy.Integer(0)), "")
-                    enclose(lower, closed)  # continuous up to the end: w^(k) may then be integrated k - 1 times
-                highest = enclose(self.slope(k), closed)
+                    enclose(lower, closed)  # continuous up to the end: the last may then be integrated m times
+                highest = enclose(chain[-1], closed)
             except (Undefined, RecheckFailed):
                 continue
-            # integrated from the lower end the sign stays; from the upper end it flips k - 1 times
-            if self._outwards(highest if at_lower or k % 2 == 1 else -highest):
+            # integrated from the lower end the sign stays; from the upper end it flips m times
+            flips = sign * (1 if at_lower or len(chain) % 2 == 1 else -1)
+            if (highest if flips > 0 else -highest).low >= 0:
                 return True
         return False
 
@@ -226,6 +276,8 @@ def _holds(form: Form, subject: Expr, name: str, rule: str, box: dict[Symbol, Ra
         case "weight defined":
             return rule == "defined"
         case "nonnegative":
+            if rule in FRACTIONS:
+                return form.by_fraction(0, rule, box, 1)
             return rule == "bound" and bool(form.image("weight")(spans(box)).low >= 0)
         case "at most one":
             return form.below_one(rule, box)

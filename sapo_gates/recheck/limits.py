@@ -7,13 +7,15 @@ and their kind are refused.
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import reduce
+from math import prod
 from operator import add, mul
-from typing import cast
+from typing import Any
 
 import sympy
 from sympy import Add, Expr, Mul, Pow, Rational, Symbol
 
 from sapo_gates.functions import sigmoid
+from sapo_gates.recheck.algebra import log_slope
 from sapo_gates.recheck.spans import FUNCTIONS, ONE, ZERO, Span, Undefined, span_of
 
 
@@ -64,6 +66,8 @@ TAILS: dict[object, tuple[Limit, Limit]] = {  # at -oo, at +oo
     sympy.erfc: (Limit(Span(ONE + ONE, ONE + ONE)), ABOVE),
     sigmoid: (ABOVE, ONES[1]),
     sympy.sech: (ABOVE, ABOVE),
+    sympy.coth: ONES,
+    sympy.csch: (BELOW, ABOVE),
     sympy.cosh: (UP, UP),
     sympy.sinh: (DOWN, UP),
     sympy.asinh: (DOWN, UP),
@@ -76,7 +80,7 @@ EVERYWHERE = (
 ODD = (sympy.tanh, sympy.erf, sympy.erfi, sympy.sinh, sympy.asinh, sympy.atan, sympy.sin, sympy.tan)
 
 
-def limit(expression: Expr, variable: Symbol, end: Limit, box: Mapping[Symbol, Span]) -> Limit:
+def limit(expression: Expr, variable: Symbol, end: Limit, box: Mapping[Symbol, Span], rates: int = 2) -> Limit:
     """The limit as the variable goes to the end (ABOVE, UP or DOWN), for all parameters in the box.
 
     Raises:
@@ -86,12 +90,34 @@ def limit(expression: Expr, variable: Symbol, end: Limit, box: Mapping[Symbol, S
         return end
     if variable not in expression.free_symbols:
         return Limit(span_of(expression)(box))
-    parts = [limit(cast(Expr, argument), variable, end, box) for argument in expression.args]
+    if expression.is_rational_function(variable):
+        return _rational(expression, variable, end, box)
+    arguments: list[Any] = list(expression.args)
+    if isinstance(expression, Add | Mul):  # what is rational in it together: (r + 1)/r has a limit, 1/r * (r + 1) none
+        rational = [a for a in arguments if a.is_rational_function(variable)]
+        arguments = [expression.func(*rational), *(a for a in arguments if a not in rational)]
+    parts = [limit(argument, variable, end, box, rates) for argument in arguments]
     match expression:
         case Add():
             return _sum(parts)
         case Mul():
-            return _product(parts)
+            try:
+                return _product(parts)
+            except Undefined:
+                if rates == 0:
+                    raise
+            # x (log |e|)' below 0 as x -> +-oo, or above as x -> 0: e goes to 0 like a power of x, or faster
+            decisive = Mul(
+                *(
+                    a
+                    for a, part in zip(arguments, parts, strict=True)
+                    if part.is_infinite or not part.near or part.is_zero
+                )
+            )
+            rate = limit(sympy.expand(variable * log_slope(decisive, variable)), variable, end, box, rates - 1)
+            if rate.tends(1 if end.is_zero else -1):
+                return Limit(Span(ZERO, ZERO), prod(part.near for part in parts))
+            raise Undefined("0 * oo")
         case Pow() if isinstance(expression.exp, Rational):
             return _power(parts[0], expression.exp)
         case Pow():
@@ -99,6 +125,17 @@ def limit(expression: Expr, variable: Symbol, end: Limit, box: Mapping[Symbol, S
     if len(parts) != 1:
         raise Undefined(f"no limit of {expression.func.__name__}")
     return _of(expression.func, parts[0])
+
+
+def _rational(expression: Expr, variable: Symbol, end: Limit, box: Mapping[Symbol, Span]) -> Limit:
+    """By the terms of highest degree, or of lowest where the variable goes to 0."""
+    (top, above), (bottom, below) = (
+        sympy.Poly(part, variable).terms()[-1 if end.is_zero else 0][::-1]
+        for part in sympy.fraction(sympy.together(expression))
+    )
+    coefficients = Limit(span_of(top)(box)), _power(Limit(span_of(bottom)(box)), Rational(-1))
+    degree = above[0] - below[0]
+    return _product([*coefficients, _power(end, Rational(degree))] if degree else [*coefficients])
 
 
 def _sum(terms: list[Limit]) -> Limit:

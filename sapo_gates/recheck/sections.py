@@ -20,7 +20,19 @@ from sapo_gates.errors import RecheckFailed
 from sapo_gates.expression import parse_expression
 from sapo_gates.functions import r, substitute
 from sapo_gates.gate import Domain, Gate, Kind, Parameter
-from sapo_gates.recheck.algebra import Bound, Range, bound, convert, piece, plain, same, sign_over, value_at_end
+from sapo_gates.recheck.algebra import (
+    INFINITE,
+    Bound,
+    Range,
+    bound,
+    convert,
+    filled,
+    piece,
+    plain,
+    same,
+    sign_over,
+    value_at_end,
+)
 from sapo_gates.recheck.limits import ABOVE, Limit, limit
 from sapo_gates.recheck.spans import Undefined
 from sapo_gates.verdict import Sign
@@ -147,10 +159,11 @@ class Branch:
         assert isinstance(end, Fraction)
         at, cell = Rational(end.numerator, end.denominator), dict(section.cell)
         formula = self.quantity(section, quantity)
-        try:
-            return value_at_end(formula, section.t, at, cell)
-        except Undefined:
-            pass
+        for exactly in (value_at_end, filled):
+            try:
+                return exactly(formula, section.t, at, cell)
+            except Undefined:
+                pass
         near = substitute(formula, {section.t: at - S if at_upper else at + S})
         factored = cast(Expr, near.replace(lambda e: e.is_Add, sympy.factor))
         for form in (near, factored):
@@ -171,7 +184,8 @@ class Branch:
         assert isinstance(end, Fraction)
         there = {r: substitute(section.ratio, {section.t: Rational(end.numerator, end.denominator)})}
         formula = piece(self.declared, lambda switch: sign_over(substitute(switch, there), dict(section.cell)))
-        return substitute(convert(self.kind, formula, quantity), there)
+        found = substitute(convert(self.kind, formula, quantity), there)
+        return None if found.has(*INFINITE) else found  # a formula that divides by 0 there is filled by its limit
 
 
 def read_section(branch: Branch, entry: Mapping[str, Any]) -> Section:

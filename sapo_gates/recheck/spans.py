@@ -146,6 +146,19 @@ def _up(f: Callable[[arb], arb], left: Callable[[], arb], right: Callable[[], ar
     return lambda x: x.increasing(f, left(), right())
 
 
+def _falling(f: Callable[[arb], arb], right: arb) -> Callable[[Span], Span]:
+    """An odd function with a pole at 0 that falls to its limit on the right."""
+
+    def image(x: Span) -> Span:
+        if x.is_negative:
+            return -image(-x)
+        if not x.is_positive:
+            raise Undefined("a pole")
+        return -x.increasing(lambda e: -f(e) if e != 0 else -INFINITY, -INFINITY, -right)
+
+    return image
+
+
 def _wave(f: Callable[[arb], arb], slope: Callable[[arb], arb]) -> Callable[[Span], Span]:
     def image(x: Span) -> Span:
         if not x.is_finite:
@@ -185,8 +198,8 @@ FUNCTIONS: dict[Any, tuple[int, Callable[..., Span]]] = {
     sympy.sin: (1, _wave(arb.sin, arb.cos)),
     sympy.cos: (1, _wave(arb.cos, lambda e: -e.sin())),
     sympy.tan: (1, _by_ball(arb.tan)),
-    sympy.coth: (1, _by_ball(arb.coth)),
-    sympy.csch: (1, _by_ball(arb.csch)),
+    sympy.coth: (1, _falling(arb.coth, ONE)),
+    sympy.csch: (1, _falling(arb.csch, ZERO)),
     sympy.asin: (1, _by_ball(arb.asin)),
     sympy.acos: (1, _by_ball(arb.acos)),
     sympy.acosh: (1, _by_ball(arb.acosh)),

@@ -46,6 +46,11 @@ def seen(found: Limit) -> str:
         (tanh(X) * P, "oo", "(0, oo)"),
         (2 + 1 / X, "oo", "[2.00000000000, 2.00000000000]"),
         (tanh(1 / X), "oo", "0+"),
+        (X / (1 + X), "oo", "[1.00000000000, 1.00000000000]"),
+        (P * X**2 / (X - X**3), "oo", "0-"),
+        (X * exp(-X), "oo", "0+"),
+        (X**5 * sech(P * X), "oo", "0+"),
+        (X * log(X), "0+", "0-"),
     ],
     ids=str,
 )
@@ -58,8 +63,7 @@ def test_a_certain_limit_is_found_for_every_parameter(expression: sympy.Expr, en
     ("expression", "end"),
     [
         (X - log(X), "oo"),
-        (X * exp(-X), "oo"),
-        (X * log(X), "0+"),
+        (X * log(exp(X) - exp(-X)) * exp(-X) - X, "oo"),
         (sin(X), "oo"),
         (1 / sin(1 / X), "0+"),
         (tanh(X) - 1, "-oo"),
