@@ -1,6 +1,7 @@
 """`sapo-gates`: declare a gate, get a proof or a counterexample, a certificate, a torch function.
 
 Exit codes: 0 everything proved, 1 something refuted, 3 nothing refuted but something undecided, 2 bad input.
+For an audit: 0 every property holds, 1 some property fails.
 """
 
 import argparse
@@ -14,7 +15,15 @@ from typing import Any, NoReturn
 
 from sapo_gates.adapters.certified import certificate_of
 from sapo_gates.certificate import DEFAULT_BUDGET, Certificate, Requirement, certify, load_certificate
-from sapo_gates.errors import CertificateError, ExportError, PlotError, RecheckFailed, RequirementError, SapoGatesError
+from sapo_gates.errors import (
+    AuditError,
+    CertificateError,
+    ExportError,
+    PlotError,
+    RecheckFailed,
+    RequirementError,
+    SapoGatesError,
+)
 from sapo_gates.families import FAMILIES
 from sapo_gates.gate import Gate
 from sapo_gates.gatefile import load_gate, parse_assignments
@@ -132,6 +141,28 @@ def _parser() -> _Parser:
         help="python (the default), trl, verl or prime-rl: what the file is for",
     )
     exported.add_argument("-o", "--output", metavar="FILE", help="where to write it (default: stdout)")
+    audited = command("audit", _audit, "what a loss or gate in torch really does, property by property")
+    audited.add_argument("function", metavar="PKG.MODULE:FUNCTION", help="a gate, a policy loss, a trainer's loss")
+    audited.add_argument("--against", metavar="GATE", help="the gate it claims to be")
+    audited.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="[SIGN.]NAME=VALUE",
+        help="the parameters of that gate: tau=10, or positive.tau=10",
+    )
+    audited.add_argument(
+        "--knob",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="what the function is called with: a number, a word, or pkg.module:NAME",
+    )
+    audited.add_argument(
+        "--as", dest="shape", metavar="SHAPE", help="how it is called; default: by its parameters' names"
+    )
+    audited.add_argument("--budget", default=f"{DEFAULT_BUDGET:g}s", help="time for proofs about its formula")
+    takes_json(audited)
     return parser
 
 
@@ -295,6 +326,29 @@ def _export(options: argparse.Namespace) -> int:
     return 0
 
 
+def _audit(options: argparse.Namespace) -> int:
+    try:
+        from sapo_gates.torch.audit import audit
+        from sapo_gates.torch.audit.report import table
+        from sapo_gates.torch.audit.shapes import imported, knob
+    except ImportError as error:
+        raise AuditError(
+            f"an audit runs the function with torch, which is not installed ({error}); install it."
+        ) from error
+    if options.set and not options.against:
+        raise AuditError("--set is about the gate of --against, which is not given; name it, or use --knob NAME=VALUE.")
+    found = audit(
+        imported(options.function),
+        name=options.function.rpartition(":")[2],
+        against=_bound(load_gate(options.against), options) if options.against else None,
+        shape=options.shape,
+        knobs=dict(knob(text) for text in options.knob),
+        budget=_seconds(options.budget),
+    )
+    print(json.dumps(found.to_json(), indent=1, ensure_ascii=False) if options.json else table(found))
+    return 0 if found.holds else 1
+
+
 def _write(path: str, writing: Any) -> None:
     try:
         writing(path)
@@ -304,7 +358,10 @@ def _write(path: str, writing: Any) -> None:
 
 def _gate(options: argparse.Namespace) -> Gate:
     """The gate with what `--set` fixes."""
-    gate = load_gate(options.gate)
+    return _bound(load_gate(options.gate), options)
+
+
+def _bound(gate: Gate, options: argparse.Namespace) -> Gate:
     positive, negative = parse_assignments(options.set)
     return gate.bind(positive=positive, negative=negative) if options.set else gate
 

@@ -187,7 +187,7 @@ _CONNECTIVES: dict[str, Callable[..., Any]] = {
 _UNCHANGED = (
     "_to_copy", "alias", "clone", "contiguous", "expand", "lift_fresh", "lift_fresh_copy", "nan_to_num", "permute",
     "reshape", "squeeze", "t", "to", "transpose", "unsqueeze", "view", "_unsafe_view", "mean", "sum", "amax", "amin",
-    "prod", "select", "slice", "cumsum", "unbind",
+    "prod", "select", "slice", "cumsum",
 )  # fmt: skip
 """With one element a sum is that element, and so is every other arrangement of it."""
 

@@ -37,7 +37,7 @@ LOG_RATIO_NAMES = ("log_ratio", "log_ratios", "logratio", "z", "log_r", "log_imp
 ADVANTAGE_NAMES = ("advantage", "advantages", "adv", "advs", "a")
 _FROZEN = Symbol("r_detached", positive=True)
 _CHECKED = np.concatenate([np.linspace(-4.03, 4.07, 41), np.linspace(-0.3371, 0.3391, 20), [-9.7, -7.1, 6.3, 8.9]])
-_FLOAT_ERROR = 1e-8  # of float64, after cancellation in the function, and beside a threshold of softplus
+_FLOAT_ERROR = 1e-6  # float64 after cancellation, or numbers held in float32, as torch.where of two floats holds them
 
 
 def trace_gate(
@@ -76,7 +76,7 @@ def trace_gate(
         return call
 
     kinds: dict[Sign, tuple[Kind, Expr]] = {sign: trace(per_token(sign), of, parameters, shown, kind) for sign in SIGNS}
-    gate = _declared(shown, kinds, parameters, f"traced from {shown}")
+    gate = declared(shown, kinds, parameters, f"traced from {shown}")
     for sign in SIGNS:
         check_trace(gate, sign, per_token(sign), of, kind, shown)
     return gate
@@ -97,16 +97,21 @@ def trace(
     return "score", (r * smooth.diff(r)).subs(_FROZEN, r)
 
 
-def _declared(shown: str, found: dict[Sign, tuple[Kind, Expr]], parameters: tuple[Parameter, ...], source: str) -> Gate:
+def declared(shown: str, found: dict[Sign, tuple[Kind, Expr]], parameters: tuple[Parameter, ...], source: str) -> Gate:
+    """The gate of what was found for the two signs of A.
+
+    Raises:
+        TraceError: that is no gate.
+    """
     (kind, positive), (kind_negative, negative) = found["positive"], found["negative"]
     if kind != kind_negative:  # one side holds something back: both are declared by what they apply
         positive, negative = (
             e if k == "score" else r * sympy.diff(e.rewrite(sympy.Piecewise), r) for k, e in found.values()
         )
         kind = "score"
+    both: Any = positive if positive == negative else (positive, negative)
     try:
-        declared: Any = positive if positive == negative else (positive, negative)
-        return Gate(name=shown, source=source, parameters=parameters, **{kind: declared})
+        return Gate(name=shown, source=source, parameters=parameters, **{kind: both})
     except SapoGatesError as error:
         raise TraceError(f"{shown} computes {positive}, which is no gate: {error}") from error
 
