@@ -2,16 +2,20 @@
 
 import argparse
 import json
+import math
 import os
 import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from sapo_analysis.errors import FigureError, SapoAnalysisError
 from sapo_gates.errors import SapoGatesError
+
+if TYPE_CHECKING:
+    from sapo_gates import Gate
 
 
 class _Parser(argparse.ArgumentParser):
@@ -35,12 +39,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = list(sys.argv[1:] if arguments is None else arguments)
     options = _parser().parse_args(given)
     try:
-        answer: Answer = options.run(options, "sapo-analysis " + shlex.join(given))
+        answer: Answer = options.run_command(options, "sapo-analysis " + shlex.join(given))
     except (SapoAnalysisError, SapoGatesError) as error:
         print(f"{type(error).__name__}: {error}", file=sys.stderr)
         return 2
     if options.json:
-        print(json.dumps({**(answer.report or {}), "written": [str(path) for path in answer.written]}))
+        report = {**(answer.report or {}), "written": [str(path) for path in answer.written]}
+        print(json.dumps(report, allow_nan=False))
     else:
         print("\n".join((*answer.lines, *(f"wrote {path}" for path in answer.written))))
     return 0
@@ -61,13 +66,13 @@ def _parser() -> argparse.ArgumentParser:
     curves.add_argument(
         "-o", "--output", action="append", required=True, type=Path, help=".png, .svg or .pdf; repeatable"
     )
-    curves.set_defaults(run=_curves)
+    curves.set_defaults(run_command=_curves)
 
     report = commands.add_parser("report", help="one self-contained HTML page about runs")
     report.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="run directory of sapo-train")
     report.add_argument("--certificates", type=Path, help="folder of certificates to show beside the runs' own")
     report.add_argument("-o", "--output", required=True, type=Path, help="the .html file")
-    report.set_defaults(run=_report)
+    report.set_defaults(run_command=_report)
 
     dynamics = commands.add_parser(
         "dynamics", help="reward, entropy, EUR and staleness of a tabular policy under gates, with exact gradients"
@@ -81,24 +86,34 @@ def _parser() -> argparse.ArgumentParser:
     dynamics.add_argument(
         "-o", "--output", action="append", required=True, type=Path, help=".png, .svg or .pdf; repeatable"
     )
-    dynamics.set_defaults(run=_dynamics)
+    dynamics.set_defaults(run_command=_dynamics)
 
-    for command in (curves, dynamics, report):
+    replay = commands.add_parser("replay", help="what other gates would have done to the tokens of a run")
+    replay.add_argument("run", type=Path, metavar="RUN", help="run directory of sapo-train that kept log-ratios")
+    replay.add_argument(
+        "--gate", action="append", default=[], metavar="GATE", help="beside the run's own gate; repeatable"
+    )
+    width = replay.add_mutually_exclusive_group()
+    width.add_argument("--tau", help="temperature of every --gate, both signs; default: the trained values")
+    width.add_argument("--half-width", help="instead, for every --gate the tau at which w(1 + HALF_WIDTH) = 1/2")
+    replay.add_argument(
+        "--histogram", type=Path, metavar="FILE.json", help="write the log-ratios for `sapo-gates calibrate`"
+    )
+    replay.add_argument("-o", "--output", action="append", default=[], type=Path, help=".png, .svg or .pdf; repeatable")
+    replay.set_defaults(run_command=_replay)
+
+    for command in (curves, dynamics, replay, report):
         command.add_argument("--json", action="store_true", help="one JSON object on standard output")
     return parser
 
 
 def _curves(options: argparse.Namespace, command: str) -> Answer:
-    from sapo_analysis.curves import at_equal_half_width, at_equal_temperature, signs_figure
+    from sapo_analysis.curves import signs_figure
     from sapo_analysis.style import check_endings, figure_of, save
     from sapo_gates import load_gate
 
     check_endings(options.output)
-    gates, title = [load_gate(name) for name in options.gates], ""
-    if options.tau is not None:
-        gates, title = at_equal_temperature(gates, options.tau), f"equal temperature, τ = {options.tau}"
-    elif options.half_width is not None:
-        gates, title = at_equal_half_width(gates, options.half_width), f"equal half-width, h = {options.half_width}"
+    gates, title = _at_equal(options, options.gates)
     quantities = ("value", "weight", "score") if options.quantity is None else (options.quantity,)
     baseline = None if "hard-clip" in options.gates else load_gate("hard-clip")
     panels = signs_figure(gates, quantities, options.axis, options.sign, baseline=baseline, title=title)
@@ -125,6 +140,56 @@ def _dynamics(options: argparse.Namespace, command: str) -> Answer:
     found = findings(done)
     written = save(figure_of(dynamics_figure(done)), options.output, command)
     return Answer(written, tuple(say(done, found)), {"findings": [asdict(finding) for finding in found]})
+
+
+def _replay(options: argparse.Namespace, command: str) -> Answer:
+    try:
+        from sapo_analysis.replay import disagreements, histogram, load_tokens, replay, replay_figure, say
+    except ImportError as error:
+        raise FigureError(
+            f"replay computes with torch and reads safetensors, and one is not installed ({error}); install it."
+        ) from None
+    from sapo_analysis.runs import as_trained, certificate_of, load_run
+    from sapo_analysis.style import check_endings, figure_of, save, write_text
+
+    check_endings(options.output)
+    run = load_run(options.run)
+    certificate = certificate_of(run)
+    gates = [as_trained(certificate.gate, run)] if certificate else []
+    gates += _at_equal(options, options.gate)[0]
+    if not gates:
+        raise FigureError(f"{options.run} has no certificate yet and no --gate is given; name a gate to replay.")
+    tokens = load_tokens(options.run, run.config)
+    done = replay(tokens, gates)
+    apart = disagreements(tokens, done[0], done[1]) if len(done) > 1 else []
+    written = save(figure_of(replay_figure(tokens, done)), options.output, command) if options.output else []
+    if options.histogram:
+        write_text(options.histogram, json.dumps(histogram(tokens)) + "\n")
+        written.append(options.histogram)
+    report = {
+        "tokens": len(tokens.log_ratio),
+        "gates": [{"gate": one.name, "verdict": one.verdict, **finite(one.numbers)} for one in done],
+        "disagreements": [asdict(one) for one in apart],
+    }
+    return Answer(written, tuple(say(tokens, done, apart)), report)
+
+
+def finite(numbers: Mapping[str, float]) -> dict[str, float | None]:
+    """The numbers with null for what is infinite, which JSON cannot say."""
+    return {key: value if math.isfinite(value) else None for key, value in numbers.items()}
+
+
+def _at_equal(options: argparse.Namespace, names: Sequence[str]) -> tuple[list["Gate"], str]:
+    """The gates at the temperature or the half-width asked for, and a title that says so."""
+    from sapo_analysis.curves import at_equal_half_width, at_equal_temperature
+    from sapo_gates import load_gate
+
+    gates = [load_gate(name) for name in names]
+    if gates and options.tau is not None:
+        return at_equal_temperature(gates, options.tau), f"equal temperature, τ = {options.tau}"
+    if gates and options.half_width is not None:
+        return at_equal_half_width(gates, options.half_width), f"equal half-width, h = {options.half_width}"
+    return gates, ""
 
 
 def _report(options: argparse.Namespace, command: str) -> Answer:

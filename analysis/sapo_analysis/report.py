@@ -2,7 +2,6 @@
 
 import html
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,12 +9,11 @@ from matplotlib.axes import Axes
 
 from sapo_analysis.curves import BRANCH, gate_curves, label
 from sapo_analysis.errors import RunError
-from sapo_analysis.runs import Run, load_run
+from sapo_analysis.runs import Run, as_trained, certificate_of, load_run, read_certificate
 from sapo_analysis.style import COLOURS, inline_svg
 from sapo_analysis.training import SAYS, accuracy_over_steps, metric_over_steps
-from sapo_gates import Gate, Parameter, load_gate
-from sapo_gates.certificate import Certificate, load_certificate
-from sapo_gates.errors import SapoGatesError
+from sapo_gates import Gate, load_gate
+from sapo_gates.certificate import Certificate
 from sapo_gates.gate import Kind
 from sapo_gates.verdict import SIGNS
 
@@ -33,8 +31,8 @@ def write_report(folders: Sequence[Path], output: Path, *, certificates: Path | 
         RunError: a folder is no run, a certificate cannot be read, or the page cannot be written.
     """
     runs = [load_run(folder) for folder in folders]
-    own = [_certificate(path) if (path := run.folder / "certificate.json").is_file() else None for run in runs]
-    shown = _once([*own, *(_certificate(path) for path in _in_folder(certificates))])
+    own = [certificate_of(run) for run in runs]
+    shown = _once([*own, *(read_certificate(path) for path in _in_folder(certificates))])
     title = "Run report: " + ", ".join(run.name for run in runs)
     sections = [
         f"<h1>{_text(title)}</h1>",
@@ -101,13 +99,6 @@ def _share(value: float) -> str:
     return f"{100 * value:.1f} %"
 
 
-def _certificate(path: Path) -> Certificate:
-    try:
-        return load_certificate(path)
-    except SapoGatesError as error:
-        raise RunError(f"{path}: {error}") from None
-
-
 def _in_folder(folder: Path | None) -> list[Path]:
     if folder is None:
         return []
@@ -124,7 +115,7 @@ def _once(certificates: Sequence[Certificate | None]) -> list[Certificate]:
 def _facts(run: Run, certificate: Certificate | None) -> str:
     """The run's outcome in a row of tiles."""
     summary = run.summary or {}
-    facts = [("gate", label(_as_trained(certificate.gate, run)))] if certificate else []
+    facts = [("gate", label(as_trained(certificate.gate, run)))] if certificate else []
     facts += [("its verdict and role", f"{summary['verdict']}, {run.role}")] if summary else []
     if held := summary.get("held_out"):
         low, high = held["difference_interval"]
@@ -203,7 +194,7 @@ def _curves(runs: Sequence[Run], own: Sequence[Certificate | None], certificates
     gates: dict[str, Gate] = {}
     for run, certificate in zip(runs, own, strict=True):
         if certificate is not None:
-            gates.setdefault(certificate.gate.name, _as_trained(certificate.gate, run))
+            gates.setdefault(certificate.gate.name, as_trained(certificate.gate, run))
     for certificate in certificates:
         if certificate.verdict == "certified":
             gates.setdefault(certificate.gate.name, certificate.gate)
@@ -223,17 +214,6 @@ def _curves(runs: Sequence[Run], own: Sequence[Certificate | None], certificates
         + _key([label(gate) for gate in gates.values()], grey="hard clip, ε = 0.2" if baseline else "")
         + f'<div class="figures gates">{"".join(panels)}</div>'
     )
-
-
-def _as_trained(gate: Gate, run: Run) -> Gate:
-    """The gate with the parameter values of the run's configuration as its trained values."""
-    objective = run.config.get("objective") or {}
-    chosen = {sign: objective.get(sign) or {} for sign in SIGNS}
-    trained = (
-        Parameter(p.name, str(p.domain), *(chosen[sign].get(p.name, p.value_for(sign)) for sign in SIGNS), says=p.says)
-        for p in gate.parameters
-    )
-    return replace(gate, parameters=tuple(trained))
 
 
 def _training(runs: Sequence[Run]) -> str:

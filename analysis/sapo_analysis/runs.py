@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,10 @@ import yaml
 
 from sapo_analysis.errors import RunError
 from sapo_analysis.evaluate import Array
+from sapo_gates import Gate, Parameter
+from sapo_gates.certificate import Certificate, load_certificate
+from sapo_gates.errors import SapoGatesError
+from sapo_gates.verdict import SIGNS
 
 Row = dict[str, Any]
 
@@ -72,6 +76,39 @@ def load_run(folder: Path) -> Run:
         samples={step: _rows(samples[step], ("question", "completion", "reward")) for step in sorted(samples)},
         summary=_object(folder / "summary.json"),
     )
+
+
+def certificate_of(run: Run) -> Certificate | None:
+    """The certificate in the run directory; None before it is written.
+
+    Raises:
+        RunError: it cannot be read.
+    """
+    path = run.folder / "certificate.json"
+    return read_certificate(path) if path.is_file() else None
+
+
+def read_certificate(path: Path) -> Certificate:
+    """A certificate, with the file named where it cannot be read.
+
+    Raises:
+        RunError: it cannot be read.
+    """
+    try:
+        return load_certificate(path)
+    except SapoGatesError as error:
+        raise RunError(f"{path}: {error}") from None
+
+
+def as_trained(gate: Gate, run: Run) -> Gate:
+    """The gate with the parameter values of the run's configuration as its trained values."""
+    objective = run.config.get("objective") or {}
+    chosen = {sign: objective.get(sign) or {} for sign in SIGNS}
+    trained = (
+        Parameter(p.name, str(p.domain), *(chosen[sign].get(p.name, p.value_for(sign)) for sign in SIGNS), says=p.says)
+        for p in gate.parameters
+    )
+    return replace(gate, parameters=tuple(trained))
 
 
 def _text(path: Path) -> str:

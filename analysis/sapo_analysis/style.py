@@ -90,19 +90,33 @@ def save(figure: Figure, paths: Sequence[Path], command: str) -> list[Path]:
     check_endings(paths)
     written = []
     for path in paths:
-        try:
-            with plt.rc_context(STYLE):
-                figure.savefig(path, metadata=METADATA[path.suffix](command))
-        except OSError as error:
-            raise FigureError(
-                f"cannot write {path}: {error.strerror or error}; choose a folder that exists."
-            ) from error
+        with plt.rc_context(STYLE), writing(path):
+            figure.savefig(path, metadata=METADATA[path.suffix](command))
         written.append(path)
     if paths:
         table = paths[0].with_suffix(".csv")
-        table.write_text(data_of(figure), encoding="utf-8")
+        write_text(table, data_of(figure))
         written.append(table)
     return written
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Inside, a file that cannot be written is one line.
+
+    Raises:
+        FigureError: the folder does not exist, or the disk refuses.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise FigureError(f"cannot write {path}: {error.strerror or error}; choose a folder that exists.") from error
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text file, or say in one line that it cannot be written."""
+    with writing(path):
+        path.write_text(text, encoding="utf-8")
 
 
 def check_endings(paths: Sequence[Path]) -> None:

@@ -70,6 +70,10 @@ class Policy:
         """Return the text of a completion, without special tokens."""
         return self.tokenizer.decode(tokens.tolist(), skip_special_tokens=True)
 
+    def text_of(self, token: int) -> str:
+        """Return the text of one token, special or not."""
+        return self.tokenizer.decode([token])
+
     def computing(self) -> torch.autocast:
         """Compute in the configured precision, on float32 weights."""
         return torch.autocast(self.device.type, self.compute, enabled=self.compute != torch.float32)

@@ -137,7 +137,7 @@ class Progress:
             ratios = self.run.ratios
             if ratios.every and step % ratios.every == 0:
                 path = self.folder / "ratios" / f"step-{step}.safetensors"
-                trace.write(path, step, rollouts.groups, ratios.completions)
+                trace.write(path, step, rollouts.groups, ratios.completions, policy.text_of)
             append_jsonl(self.folder / "timings.jsonl", self._timing(step, int(trace.batch.lengths.sum())))
         stopping = self.world.any(self.stopping)
         every = self.run.checkpoint.every
@@ -262,7 +262,7 @@ def _sample_rows(step: int, groups: Sequence[Group], trace: Trace, policy: Polic
             "tokens": len(completion.tokens),
             "truncated": completion.truncated,
             "furthest": [  # the tokens whose ratio was furthest out in the last epoch
-                {"at": at, "token": policy.tokenizer.decode([int(completion.tokens[at])]), "log_ratio": z}
+                {"at": at, "token": policy.text_of(int(completion.tokens[at])), "log_ratio": z}
                 for at, z in trace.furthest(row)
             ],
         }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import torch
@@ -50,13 +50,15 @@ class Trace:
         places = z.abs().topk(min(number, int(self.batch.lengths[row]))).indices.tolist()
         return [(place, z[place].item()) for place in places if z[place] != 0]
 
-    def write(self, path: Path, step: int, groups: Sequence[Group], completions: int) -> None:
+    def write(
+        self, path: Path, step: int, groups: Sequence[Group], completions: int, text_of: Callable[[int], str]
+    ) -> None:
         """Write the first completions without padding: N tokens in all, C completions, E epochs.
 
         tokens int32 [N], counts uint8 [N] (1: the token is in the loss), log_ratio float32 [E, N] in nats at token
         level, offsets int64 [C + 1] (completion c holds the tokens offsets[c] … offsets[c+1] − 1), advantages and
-        rewards float32 [C], group int64 [C]. The header's metadata has `format`, `step`, `ids` of the problems and
-        `texts` of the completions, the last two as JSON lists of length C.
+        rewards float32 [C], group int64 [C]. The header's metadata has `format`, `step`, and as JSON lists of length C
+        the `ids` of the problems and the `pieces` of the completions: each token's own text, by `text_of`.
         """
         chosen = [(group.prompt.problem.id, c) for group in groups for c in group.completions][:completions]
         lengths = self.batch.lengths[: len(chosen)]
@@ -75,7 +77,7 @@ class Trace:
             "format": FORMAT,
             "step": str(step),
             "ids": json.dumps([name for name, _ in chosen]),
-            "texts": json.dumps([c.text for _, c in chosen]),
+            "pieces": json.dumps([[text_of(token) for token in c.tokens.tolist()] for _, c in chosen]),
         }
         path.parent.mkdir(parents=True, exist_ok=True)
         scratch = path.with_name(f".{path.name}.partial")
