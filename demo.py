@@ -29,7 +29,7 @@ PAPER = ("sigmoid", "erf", "arctan", "softsign")
 FOUR = ("continuously-differentiable", "unit-peak", "monotone-decay", "vanishing-score")
 OUT = Path("demo-out")
 CERTIFICATES, FIGURES, RUN, REPORT = OUT / "certificates", OUT / "figures", OUT / "run", OUT / "report.html"
-QUICK = ("steps=3", "data.held_out=16", "sampling.prompts=2", "sampling.group_size=4")
+QUICK = ("steps=3", "data.train.0.held_out=16", "sampling.prompts=2", "sampling.group_size=4")
 console = Console(highlight=False)
 
 

@@ -21,7 +21,7 @@ from sapo_train.progress import begin
 from sapo_train.run import RunConfig
 from sapo_train.train import train
 
-WORK = ["--steps=3", "--data.held_out=0", "--sampling.max_tokens=64"]
+WORK = ["--steps=3", "--data.train.0.held_out=0", "--sampling.max_tokens=64"]
 
 
 def main(flags: list[str]) -> None:

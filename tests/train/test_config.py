@@ -29,6 +29,14 @@ def test_flag_wins_over_the_recipe_and_the_recipe_over_the_default():
     assert run.objective.positive == {"tau": 7.0}
 
 
+def test_a_flag_reaches_one_item_of_a_list_by_its_number():
+    recipe = {"steps": 1, "data": {"train": [{"source": "a.jsonl"}, {"source": "b.jsonl", "answer": "gold"}]}}
+    sources = resolve(recipe, "--data.train.1.weight=3", "--data.train.1.source=c.jsonl").data.train
+    assert [(s.source, s.answer, s.weight) for s in sources] == [("a.jsonl", "answer", 1), ("c.jsonl", "gold", 3)]
+    with pytest.raises(ConfigError, match=r"train has no item '2'; its items are \['0', '1'\]"):
+        resolve(recipe, "--data.train.2.weight=3")
+
+
 def test_a_bare_flag_is_true_and_dashes_are_underscores():
     assert resolve({"steps": 1}, "--allow-uncertified").allow_uncertified
 
@@ -51,9 +59,16 @@ def test_a_bare_flag_is_true_and_dashes_are_underscores():
             {"steps": 1, "objective": {"reduction": "mean"}},
             "objective.reduction='mean' must be 'seq-mean-token-mean', ",
         ),
-        ({"steps": 1, "data": {"held_out": 624}}, "25**2 = 625"),
-        ({"steps": 1, "data": {"source": "jsonl"}}, "needs data.train"),
-        ({"steps": 1, "evaluation": {"samples": 4}}, "at temperature 0 are all the same"),
+        ({"steps": 1, "data": {"train": []}}, "data.train=[] must name at least one source"),
+        (
+            {"steps": 1, "data": {"train": [{"sourc": "a"}]}},
+            "unknown key data.train.0.sourc; data.train.0 has ['source', ",
+        ),
+        ({"steps": 1, "data": {"train": [{"sourc": "a"}]}}, "Did you mean 'source'?"),
+        ({"steps": 1, "data": {"evaluate": [{"source": "a", "held_out": 1}]}}, "held_out belongs to a source under"),
+        ({"steps": 1, "sampling": {"top_p": 0}}, "sampling.top_p=0.0 must lie in (0, 1]"),
+        ({"steps": 1, "sampling": {"stop": [""]}}, "sampling.stop has an empty string"),
+        ({"steps": 1, "evaluation": {"samples": 4, "temperature": 0}}, "at temperature 0 are all the same"),
     ],
 )
 def test_a_mistake_is_one_line_that_names_it(values, says):

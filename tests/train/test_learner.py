@@ -9,10 +9,11 @@ from transformers import AutoModelForCausalLM, Gemma2Config, Qwen2Config
 from sapo_train.advantages import AdvantageConfig, assign_advantages
 from sapo_train.batch import Batch
 from sapo_train.data import DataConfig, load_problems
+from sapo_train.local_engine import LocalEngine
 from sapo_train.models import byte_tokenizer
 from sapo_train.pack import Pack
 from sapo_train.policy import AGREEMENT, Policy, choose_path
-from sapo_train.rollout import SamplingConfig, generate, sample
+from sapo_train.rollout import SamplingConfig, sample
 
 SHAPE = {
     "vocab_size": 258,
@@ -39,7 +40,7 @@ def build(config) -> Policy:
 def sampled(policy: Policy, prompts=3, **options) -> Batch:
     problems = load_problems(DataConfig(), policy.tokenizer)
     config = SamplingConfig(prompts=prompts, group_size=4, max_tokens=13, **options)
-    return assign_advantages(sample(policy, problems.draw(0, 0, prompts), config, 0, 0), AdvantageConfig())
+    return assign_advantages(sample(LocalEngine(policy), problems.draw(0, 0, prompts), config, 0, 0), AdvantageConfig())
 
 
 def with_plain_path(policy: Policy, batch: Batch):
@@ -141,71 +142,11 @@ def test_a_completion_that_sees_its_neighbour_is_caught_by_the_check(policy, mon
     assert packed_error(policy) > AGREEMENT
 
 
-def test_what_is_sampled_does_not_depend_on_what_else_is_in_the_batch(policy):
-    prompts = [p.tokens for p in load_problems(DataConfig(), policy.tokenizer).train[:3]]
-    streams = [(5, k, i) for k in range(3) for i in range(2)]
-    options = {"samples": 2, "max_tokens": 10, "temperature": 1.0}
-    together = generate(policy, prompts, streams=streams, **options)
-    alone = [
-        s for k in (2, 0, 1) for s in generate(policy, [prompts[k]], streams=streams[2 * k : 2 * k + 2], **options)
-    ]
-    for a, b in zip([together[i] for i in (4, 5, 0, 1, 2, 3)], alone, strict=True):
-        assert torch.equal(a.tokens, b.tokens)
-        torch.testing.assert_close(a.log_probs, b.log_probs, rtol=0, atol=1e-5)
-
-
-def test_every_completion_has_a_random_stream_of_its_own(policy):
-    prompt = load_problems(DataConfig(), policy.tokenizer).train[0].tokens
-    options = {"samples": 1, "max_tokens": 12, "temperature": 1.0}
-    drawn = {
-        tuple(generate(policy, [prompt], streams=[stream], **options)[0].tokens.tolist())
-        for stream in [(0, 0, 0), (0, 0, 1), (0, 1, 0), (1, 0, 0)]
-    }
-    assert len(drawn) == 4
-
-
-def test_sampling_follows_the_distribution(policy):
-    prompt = torch.tensor([5, 6, 7])
-    n = 4000
-    drawn = generate(policy, [prompt], samples=n, max_tokens=1, temperature=2.0, streams=[(0, 0, i) for i in range(n)])
-    p = torch.softmax(policy.model(prompt[None]).logits[0, -1] / 2.0, -1)
-    seen = torch.bincount(torch.cat([s.tokens for s in drawn]), minlength=len(p)) / n
-    # The total variation of n draws from V outcomes is about sqrt(V / (2 pi n)) = 0.1 here.
-    assert (seen - p).abs().sum() / 2 < 0.15
-    assert (seen - torch.full_like(p, 1 / len(p))).abs().sum() / 2 > (seen - p).abs().sum() / 2
-
-
-def test_every_end_token_ends_a_completion_and_an_end_token_used_as_pad_is_kept(policy):
-    assert policy.pad_token in policy.end_tokens
-    policy.model.generation_config.eos_token_id = list(range(0, 200))
-    assert policy.end_tokens == {*range(200), policy.tokenizer.eos_token_id}
-    batch = sampled(policy)
-    assert (batch.lengths < 13).any()
-    for row, n in zip(batch.tokens, batch.lengths, strict=True):
-        ends = torch.tensor([int(t) in policy.end_tokens for t in row[:n]])
-        assert not ends[:-1].any()
-        assert ends[-1] or n == 13
-    assert torch.equal(batch.mask.sum(-1), batch.lengths)
-
-
-def test_generation_config_does_not_change_sampling(policy):
-    before = sampled(policy)
-    for name, value in {"temperature": 0.01, "top_k": 1, "top_p": 0.1, "repetition_penalty": 5.0}.items():
-        setattr(policy.model.generation_config, name, value)
-    assert torch.equal(before.tokens, sampled(policy).tokens)
-
-
-def test_the_limit_flags_truncation(policy):
-    problems = load_problems(DataConfig(), policy.tokenizer)
-    config = SamplingConfig(prompts=1, group_size=4, max_tokens=2)
-    group = sample(policy, problems.draw(0, 0, 1), config, 0, 0)[0]
-    for completion in group.completions:
-        assert completion.truncated == (int(completion.tokens[-1]) not in policy.end_tokens)
-
-
 def test_truncated_completions_can_be_left_out_of_the_loss(policy):
     problems = load_problems(DataConfig(), policy.tokenizer)
-    groups = sample(policy, problems.draw(0, 0, 1), SamplingConfig(prompts=1, group_size=4, max_tokens=2), 0, 0)
+    groups = sample(
+        LocalEngine(policy), problems.draw(0, 0, 1), SamplingConfig(prompts=1, group_size=4, max_tokens=2), 0, 0
+    )
     batch = assign_advantages(groups, AdvantageConfig(mask_truncated=True))
     assert torch.equal(batch.mask.any(-1), torch.tensor([not c.truncated for c in groups[0].completions]))
     assert torch.equal(policy(batch)[0] != 0, torch.arange(batch.tokens.shape[1]) < batch.lengths[:, None])

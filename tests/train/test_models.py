@@ -73,7 +73,7 @@ def test_the_wheels_model_is_copied_once_checked_by_digest_and_made_anew_when_ha
 @pytest.mark.slow
 @needs_wheel
 def test_smollm2_learns_something_in_a_few_steps_of_the_demo(tmp_path):
-    flags = ["--steps=6", "--data.held_out=0", "--sampling.max_tokens=20", "--launch.threads=2"]
+    flags = ["--steps=6", "--data.train.0.held_out=0", "--sampling.max_tokens=20", "--launch.threads=2"]
     command = [sys.executable, "-m", "sapo_train.cli", "run", "demo.yaml", "--out", str(tmp_path / "run"), *flags]
     subprocess.run(command, check=True, env={**os.environ, "HF_HUB_OFFLINE": "1"})
     summary = json.loads((tmp_path / "run" / "summary.json").read_text())

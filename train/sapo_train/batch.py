@@ -18,9 +18,10 @@ class Completion:
     """The tokens sampled after a prompt, and what was made of them."""
 
     tokens: Tensor  # [T] long, the end token included
-    log_probs: Tensor  # [T] float, of the distribution that was sampled
+    log_probs: Tensor  # [T] float, of the sampler at the sampling temperature, before top-k and top-p
     text: str  # without special tokens
     truncated: bool  # no end token within the limit
+    kept: float = 1.0  # mean probability that top-k and top-p left to sample from
     reward: float = 0.0
     parts: tuple[tuple[str, float], ...] = ()  # each reward before its weight; those that did not apply are absent
 

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from sapo_train.errors import ConfigError, NonFinite, RewardError, SaveError, TrainError
 
 if TYPE_CHECKING:
+    from sapo_train.assess import Subject
     from sapo_train.run import RunConfig
 
 OK, FAILED, BAD_INPUT, STOPPED = 0, 1, 2, 143
@@ -56,9 +57,24 @@ def _parser() -> argparse.ArgumentParser:
     resume = commands.add_parser("resume", help="continue a run from its last checkpoint")
     resume.add_argument("folder", type=Path, metavar="RUN_DIR")
     resume.set_defaults(command=_resume)
-    test = commands.add_parser("evaluate", help="measure accuracy on the held-out problems of a recipe or run")
-    test.add_argument("what", metavar="RECIPE|RUN_DIR", help="a recipe's model as it is, or a run's last checkpoint")
-    test.add_argument("-o", "--out", type=Path, help="write one JSON line per problem")
+    test = commands.add_parser("evaluate", help="measure accuracy, pass@k and majority@k of models, and compare them")
+    test.add_argument(
+        "models",
+        nargs="+",
+        metavar="RECIPE|RUN_DIR|MODEL",
+        help="a recipe's model as it is, a run's last checkpoint or any of them, or a model's folder or name; "
+        "the first of several is what the others are compared with",
+    )
+    test.add_argument(
+        "--problems",
+        action="append",
+        default=[],
+        metavar="NAME[=FILE]",
+        help="gsm8k, math-500, aime-2024 or aime-2025, from the hub or a file with the same columns; may be given "
+        "again; without it: what the recipe or run holds out",
+    )
+    test.add_argument("-o", "--out", type=Path, help="folder of the results; a call that was cut off goes on from it")
+    test.add_argument("--json", action="store_true", help="print the figures as JSON")
     test.set_defaults(command=_evaluate)
     return parser
 
@@ -99,42 +115,40 @@ def _resume(arguments: argparse.Namespace, flags: list[str]) -> int:
 
 
 def _evaluate(arguments: argparse.Namespace, flags: list[str]) -> int:
-    from dataclasses import asdict, replace
+    import json
 
-    from sapo_train import checkpoint as checkpoints
-    from sapo_train.data import load_problems
-    from sapo_train.evaluate import accuracy, evaluate
-    from sapo_train.files import write_jsonl
-    from sapo_train.policy import build_policy
-    from sapo_train.view import View
+    from sapo_train.assess import assess, say
+    from sapo_train.files import finite
+    from sapo_train.view import bar
     from sapo_train.world import connect
 
-    folder = Path(arguments.what)
-    if (folder / "config.yaml").is_file():
-        run = _resolve(str(folder / "config.yaml"), flags)
-        if checkpoint := checkpoints.latest(folder / "checkpoints"):
-            checkpoints.verify(checkpoint)
-            run = replace(run, policy=replace(run.policy, model=str(checkpoint)))
-    else:
-        run = _resolve(arguments.what, flags)
-    connect(run.launch, 1)
-    policy = build_policy(replace(run.policy, shared_prompt=False), run.sampling.temperature, run.seed)
-    problems = load_problems(run.data, policy.tokenizer)
-    if not problems.held_out:
-        raise ConfigError(f"{arguments.what} has no held-out problems; set data.evaluate or data.held_out.")
-    with View(0) as view:
-        tell = lambda done, total: view.progress("held-out problems", done, total)  # noqa: E731
-        results = evaluate(policy, problems.held_out, run.evaluation, run.reward.answer, run.seed, tell)
-    mean, (low, high) = accuracy(results)
-    if arguments.out:
-        write_jsonl(arguments.out, [asdict(result) for result in results])
-    config = run.evaluation
-    print(
-        f"accuracy {mean:.2%} [{low:.2%}, {high:.2%}] (95 %) on {len(results)} problems × {config.samples} samples at "
-        f"temperature {config.temperature:g}, at most {config.max_tokens} tokens; "
-        f"{sum(r.truncated for r in results)} truncated"
-    )
+    subjects = {name: _subject(name, flags) for name in arguments.models}
+    world = connect(next(iter(subjects.values())).run.launch, 1)
+    with bar() as tell:
+        summaries = assess(subjects, arguments.problems, arguments.out, world.device, tell)
+    print(json.dumps(finite(summaries), indent=1) if arguments.json else "\n".join(map(say, summaries)))
     return OK
+
+
+def _subject(name: str, flags: Sequence[str]) -> Subject:
+    """Find out what a name means: a run directory, one of its checkpoints, a recipe, or else a model."""
+    from sapo_train import checkpoint as checkpoints
+    from sapo_train.assess import Subject
+    from sapo_train.config import build, find_recipe, merge, parse_flags
+    from sapo_train.run import RunConfig
+
+    folder = Path(name)
+    is_checkpoint = (folder / "state.json").is_file()
+    home = folder.parent.parent if is_checkpoint else folder
+    if (home / "config.yaml").is_file():
+        start = folder if is_checkpoint else checkpoints.latest(folder / "checkpoints")
+        if start:
+            checkpoints.verify(start)
+        return Subject(_resolve(str(home / "config.yaml"), flags), start)
+    if find_recipe(name) or folder.suffix in {".yaml", ".yml"}:
+        return Subject(_resolve(name, flags))
+    model = {"steps": 1, "policy": {"model": name}, "data": {"train": [{"source": "arithmetic"}]}}
+    return Subject(build(RunConfig, merge(model, parse_flags(flags))))
 
 
 def _resolve(recipe: str, flags: Sequence[str]) -> RunConfig:

@@ -11,7 +11,7 @@ import difflib
 import functools
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeVar, dataclass_transform, get_type_hints
+from typing import Any, TypeVar, dataclass_transform, get_args, get_type_hints
 
 import yaml
 from pydantic import ConfigDict, TypeAdapter, ValidationError
@@ -56,13 +56,18 @@ def plain(value: Any) -> dict[str, Any]:
     return TypeAdapter(type(value)).dump_python(value, mode="json")
 
 
+def find_recipe(name: str) -> Path | None:
+    """Return the path of a recipe: a YAML file, or one that ships."""
+    return next((p for p in (Path(name), RECIPES / name, RECIPES / f"{name}.yaml") if p.is_file()), None)
+
+
 def load_recipe(name: str) -> dict[str, Any]:
     """Read a recipe: a path to a YAML file, or the name of one that ships.
 
     Raises:
         ConfigError: there is no such file, or it is not a YAML mapping.
     """
-    path = next((p for p in (Path(name), RECIPES / name, RECIPES / f"{name}.yaml") if p.is_file()), None)
+    path = find_recipe(name)
     shipped = sorted(p.name for p in RECIPES.glob("*.yaml"))
     if path is None:
         raise ConfigError(f"no recipe {name!r}: neither a file nor one of {shipped}.{_nearest(name, shipped)}")
@@ -104,11 +109,23 @@ def parse_flags(flags: Sequence[str]) -> dict[str, Any]:
 
 
 def merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
-    """Lay `over` on `base`, key by key; `over` wins."""
+    """Lay `over` on `base`, key by key; `over` wins. The items of a list have their numbers as keys.
+
+    Raises:
+        ConfigError: `over` has a key for an item that a list does not have.
+    """
     merged = dict(base)
     for key, value in over.items():
         below = merged.get(key)
-        merged[key] = merge(below, value) if isinstance(below, Mapping) and isinstance(value, Mapping) else value
+        if isinstance(below, Mapping) and isinstance(value, Mapping):
+            merged[key] = merge(below, value)
+        elif isinstance(below, list) and isinstance(value, Mapping):
+            items = {str(number): item for number, item in enumerate(below)}
+            if unknown := sorted(set(value) - set(items)):
+                raise ConfigError(f"{key} has no item {unknown[0]!r}; its items are {list(items)}.")
+            merged[key] = list(merge(items, value).values())
+        else:
+            merged[key] = value
     return merged
 
 
@@ -120,6 +137,8 @@ def describe(cls: type, prefix: str = "") -> list[tuple[str, str, str]]:
         kind, name = get_type_hints(cls)[field.name], prefix + field.name
         if dataclasses.is_dataclass(kind) and isinstance(kind, type):
             rows += describe(kind, name + ".")
+        elif item := _item(kind):
+            rows += describe(item, name + ".0.")
         else:
             default = field.default
             if field.default_factory is not dataclasses.MISSING:
@@ -139,18 +158,27 @@ def _nearest(name: str, names: Sequence[str]) -> str:
     return f" Did you mean {close[0]!r}?" if close else ""
 
 
+def _item(kind: Any) -> type | None:
+    """Return the configuration that `tuple[configuration, ...]` holds."""
+    return next((item for item in get_args(kind) if isinstance(item, type) and dataclasses.is_dataclass(item)), None)
+
+
 def _section(cls: type, path: Sequence[Any]) -> type:
     for key in path:
+        if isinstance(key, int):
+            continue  # the item of a list: its type is that of the list
         kind = get_type_hints(cls).get(key) if dataclasses.is_dataclass(cls) else None
-        cls = kind if isinstance(kind, type) else object
+        cls = kind if isinstance(kind, type) else _item(kind) or object
     return cls
 
 
 def _one_line(cls: type, error: ValidationError) -> str:
-    first: Any = error.errors(include_url=False)[0]
+    found: list[Any] = error.errors(include_url=False)
+    unknown = {"unexpected_keyword_argument", "extra_forbidden"}
+    first = next((one for one in found if one["type"] in unknown), found[0])  # a slip of the pen may miss another key
     *parents, key = first["loc"] or ("",)
     name = ".".join(str(part) for part in first["loc"])
-    if first["type"] in {"unexpected_keyword_argument", "extra_forbidden"}:
+    if first["type"] in unknown:
         section = _section(cls, parents)
         names = [field.name for field in dataclasses.fields(section)] if dataclasses.is_dataclass(section) else []
         where = ".".join(str(part) for part in parents) or "a run"

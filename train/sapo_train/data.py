@@ -1,11 +1,12 @@
-"""Problems: a question in words and the answer that is right; their order is a pure function of seed and position."""
+"""Prompts: problems as the model reads them; their order is a pure function of seed and position."""
 
 from __future__ import annotations
 
-import json
+import functools
+import math
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -13,59 +14,34 @@ from torch import Tensor
 
 from sapo_train.config import check, config
 from sapo_train.errors import DataError
+from sapo_train.sources import Problem, SourceConfig, read_problems
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-HELD_OUT_SEED = 20260219  # the held-out problems are the same whatever a run's seed
+GOLDEN = (math.sqrt(5) - 1) / 2
 
 
 @config
 class DataConfig:
-    """Where problems come from. The answer is compared by the reward, never shown to the model."""
+    """Problems to train on, a mixture of sources by weight, and problems to evaluate on."""
 
-    source: Literal["arithmetic", "jsonl"] = "arithmetic"
-    """arithmetic: sums of two numbers, made here. jsonl: files, one object a line."""
-    largest: int = 25
-    """arithmetic: both numbers go from 1 to this, >= 2."""
-    held_out: int = 200
-    """arithmetic: at least so many problems are kept for evaluation; a+b and b+a always on the same side. >= 0."""
-    template: str = "What is {a}+{b}? Answer with a number."
-    """arithmetic: the question, with {a} and {b}."""
-    train: str | None = None
-    """jsonl: path of the training problems."""
-    evaluate: str | None = None
-    """jsonl: path of the held-out problems; none: no evaluation."""
-    question: str = "question"
-    """jsonl: name of the column that is asked."""
-    answer: str = "answer"
-    """jsonl: name of the column that is right."""
+    train: tuple[SourceConfig, ...] = (SourceConfig(source="arithmetic", held_out=200),)
+    """Sources that are trained on."""
+    evaluate: tuple[SourceConfig, ...] = ()
+    """Sources that are evaluated on, besides what the training sources hold out."""
     system: str | None = None
     """System prompt; none: what the model's chat template does by itself."""
     max_prompt: int = 512
     """Prompts of more tokens than this are dropped and counted, >= 1."""
 
     def __post_init__(self) -> None:
-        check(self.largest >= 2, f"data.largest={self.largest} must be at least 2.")
+        check(bool(self.train), "data.train=[] must name at least one source of problems.")
+        check(
+            not any(source.held_out for source in self.evaluate),
+            "data.evaluate holds out nothing: held_out belongs to a source under data.train.",
+        )
         check(self.max_prompt >= 1, f"data.max_prompt={self.max_prompt} must be at least 1.")
-        pairs = self.largest**2
-        check(
-            0 <= self.held_out <= pairs - 2,
-            f"data.held_out={self.held_out} must leave training problems: there are {self.largest}**2 = {pairs}.",
-        )
-        check(
-            "{a}" in self.template and "{b}" in self.template, f"data.template={self.template!r} needs {{a}} and {{b}}."
-        )
-        check(self.source != "jsonl" or self.train is not None, "data.source='jsonl' needs data.train, a path.")
-
-
-@dataclass(frozen=True)
-class Problem:
-    """A question and its right answer."""
-
-    id: str
-    question: str
-    answer: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,96 +54,97 @@ class Prompt:
 
 @dataclass(frozen=True)
 class Problems:
-    """Prompts to train on and prompts to evaluate on, and how many were too long for either."""
+    """Prompts to train on, source by source, prompts to evaluate on, and how many were too long for either."""
 
-    train: tuple[Prompt, ...]
+    train: tuple[tuple[Prompt, ...], ...]
     held_out: tuple[Prompt, ...]
     dropped: int
+    weights: tuple[float, ...] = (1.0,)
 
     def draw(self, seed: int, position: int, number: int) -> list[Prompt]:
-        """Return the prompts at positions position … position + number − 1 of an endless reshuffled order."""
-        size = len(self.train)
-        return [self.train[_order(seed, k // size, size)[k % size]] for k in range(position, position + number)]
+        """Return the prompts at positions position … position + number − 1 of an endless order.
+
+        Each source is gone through lap by lap, every lap in an order of its own. Which source stands at a position is
+        decided by a golden-ratio sequence: of any n neighbours, n·w come from a source of weight w, give or take a few.
+        """
+        sources = mixture(self.weights, seed, position + number)
+        counts = [int((sources[:position] == k).sum()) for k in range(len(self.train))]
+        drawn = []
+        for k in sources[position:]:
+            prompts, count = self.train[k], counts[k]
+            drawn.append(prompts[_order(seed, count // len(prompts), len(prompts))[count % len(prompts)]])
+            counts[k] += 1
+        return drawn
 
 
-def load_problems(config: DataConfig, tokenizer: PreTrainedTokenizerBase) -> Problems:
+def mixture(weights: Sequence[float], seed: int, number: int) -> np.ndarray:
+    """Return the source [number] that stands at each of the first positions."""
+    offset = np.random.default_rng(seed).random()
+    points = (offset + GOLDEN * np.arange(number)) % 1.0
+    bounds = np.cumsum(weights) / sum(weights)
+    return np.minimum(np.searchsorted(bounds, points, side="right"), len(weights) - 1)
+
+
+def load_problems(config: DataConfig, tokenizer: PreTrainedTokenizerBase, vocabulary: int | None = None) -> Problems:
     """Read or make the problems and put them through the model's chat template.
 
+    Args:
+        config: where they come from.
+        tokenizer: with a chat template.
+        vocabulary: rows of the model's embedding; no token may lie beyond.
+
     Raises:
-        DataError: a file or row that cannot be used, or nothing left to train on.
+        DataError: a source or row that cannot be used, or nothing left to train on.
     """
-    train, held_out = arithmetic(config) if config.source == "arithmetic" else _from_files(config)
-    sides = [[encode(problem, tokenizer, config.system) for problem in side] for side in (train, held_out)]
+    sources = [read_problems(source) for source in config.train]
+    train = [list(encoded(mine, tokenizer, config.system, vocabulary)) for mine, _ in sources]
+    evaluated = [problem for _, held_out in sources for problem in held_out]
+    evaluated += [problem for source in config.evaluate for problem in read_problems(source)[0]]
+    held_out = list(encoded(evaluated, tokenizer, config.system, vocabulary))
+    sides = [*train, held_out]
     kept = [tuple(p for p in side if len(p.tokens) <= config.max_prompt) for side in sides]
-    if not kept[0]:
-        raise DataError(
-            f"no training prompt has at most data.max_prompt={config.max_prompt} tokens ({len(train)} read)."
-        )
-    return Problems(kept[0], kept[1], sum(map(len, sides)) - sum(map(len, kept)))
+    for source, before, after in zip(config.train, train, kept, strict=False):
+        if not after:
+            raise DataError(
+                f"no prompt of {source.source!r} has at most data.max_prompt={config.max_prompt} tokens "
+                f"({len(before)} read)."
+            )
+    weights = tuple(source.weight for source in config.train)
+    return Problems(tuple(kept[:-1]), kept[-1], sum(map(len, sides)) - sum(map(len, kept)), weights)
 
 
-def arithmetic(config: DataConfig) -> tuple[list[Problem], list[Problem]]:
-    """Make every sum a+b with 1 <= a, b <= largest, no held-out sum trained on in either order."""
-    numbers = range(1, config.largest + 1)
-    unordered = [(a, b) for a in numbers for b in numbers if a <= b]
-    shuffled = np.random.default_rng(HELD_OUT_SEED).permutation(len(unordered))
-    train: list[Problem] = []
-    held_out: list[Problem] = []
-    for k in shuffled:
-        a, b = unordered[k]
-        side = held_out if len(held_out) < config.held_out else train
-        for x, y in sorted({(a, b), (b, a)}):
-            side.append(Problem(f"{x}+{y}", config.template.format(a=x, b=y), str(x + y)))
-    return train, held_out
-
-
-def read_jsonl(path: str, question: str, answer: str) -> list[Problem]:
-    """Read problems from a JSON Lines file; a row without `id` is named by its line.
+def encoded(
+    problems: Sequence[Problem], tokenizer: PreTrainedTokenizerBase, system: str | None, vocabulary: int | None = None
+) -> Iterator[Prompt]:
+    """Apply the model's own chat template, which brings its own special tokens: no second BOS.
 
     Raises:
-        DataError: naming file and line.
+        DataError: no chat template, one that refuses the system prompt, or a token the model has no embedding for.
     """
-    try:
-        lines = Path(path).read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"cannot read problems from {path}: {error}.") from None
-    problems = [_problem(line, f"{path}:{n}", question, answer) for n, line in enumerate(lines, 1) if line.strip()]
-    if not problems:
-        raise DataError(f"{path} holds no problem: one JSON object a line is needed.")
-    return problems
+    from jinja2 import TemplateError
 
-
-def encode(problem: Problem, tokenizer: PreTrainedTokenizerBase, system: str | None = None) -> Prompt:
-    """Apply the model's own chat template, which brings its own special tokens: no second BOS."""
     if not tokenizer.chat_template:
         raise DataError("the tokenizer has no chat template; use an instruct model, or give the tokenizer one.")
-    messages = [{"role": "user", "content": problem.question}]
-    if system is not None:
-        messages.insert(0, {"role": "system", "content": system})
-    ids = tokenizer.apply_chat_template(messages, add_generation_prompt=True, tokenize=True, return_dict=False)
-    return Prompt(problem=problem, tokens=torch.tensor(ids, dtype=torch.long))
+    for problem in problems:
+        messages = [{"role": "user", "content": problem.question}]
+        if system is not None:
+            messages.insert(0, {"role": "system", "content": system})
+        try:
+            ids = tokenizer.apply_chat_template(messages, add_generation_prompt=True, tokenize=True, return_dict=False)
+        except TemplateError as error:
+            raise DataError(
+                f"the model's chat template refuses {[m['role'] for m in messages]} messages: {error}. "
+                "Leave data.system out for a model without system prompts."
+            ) from None
+        tokens = torch.tensor(ids, dtype=torch.long)
+        if vocabulary is not None and int(tokens.max()) >= vocabulary:
+            raise DataError(
+                f"problem {problem.id!r} has token {int(tokens.max())}, but the model embeds {vocabulary}: "
+                "tokenizer and model do not belong together."
+            )
+        yield Prompt(problem=problem, tokens=tokens)
 
 
-def _from_files(config: DataConfig) -> tuple[list[Problem], list[Problem]]:
-    def read(path: str | None) -> list[Problem]:
-        return [] if path is None else read_jsonl(path, config.question, config.answer)
-
-    return read(config.train), read(config.evaluate)
-
-
-def _problem(line: str, where: str, question: str, answer: str) -> Problem:
-    try:
-        row = json.loads(line)
-    except json.JSONDecodeError as error:
-        raise DataError(f"{where} is not JSON: {error}.") from None
-    if not isinstance(row, dict):
-        raise DataError(f"{where} must be an object, not {type(row).__name__}.")
-    for column in (question, answer):
-        value = row.get(column)
-        if not isinstance(value, str | int | float) or isinstance(value, bool) or not str(value).strip():
-            raise DataError(f"{where} has {column}={value!r}; it must be non-empty text. Columns: {sorted(row)}.")
-    return Problem(str(row.get("id", where)), str(row[question]), str(row[answer]))
-
-
+@functools.lru_cache(maxsize=16)
 def _order(seed: int, lap: int, size: int) -> np.ndarray:
     return np.random.default_rng([seed, lap]).permutation(size)

@@ -1,34 +1,34 @@
-"""Held-out evaluation: the share of problems answered right, with intervals over problems."""
+"""Evaluation: problems answered by a model, each judged right or wrong."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-
-import numpy as np
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
 
 from sapo_train.config import check, config
 from sapo_train.data import Prompt
-from sapo_train.policy import Policy
-from sapo_train.rewards.score import answers_right
+from sapo_train.engine import Decoding, Engine
+from sapo_train.rewards.score import judge
 from sapo_train.rewards.text import AnswerRule
-from sapo_train.rollout import generate
+from sapo_train.rollout import SamplingConfig
 
-RESAMPLES = 10_000
 DRAW = 2**40  # evaluation streams begin here, far from the draws of training
 
 
 @config
 class EvaluationConfig:
-    """How held-out problems are answered."""
+    """How problems are answered when the model is tested. What stops a completion is what stops it in training."""
 
     every: int = 0
     """Batch steps between evaluations during training, >= 0; 0: only before and after."""
     samples: int = 1
     """Completions per problem, >= 1."""
-    temperature: float = 0.0
+    temperature: float = 0.7
     """Sampling temperature, >= 0; 0 is greedy."""
-    max_tokens: int = 64
+    top_p: float = 1.0
+    """Sample from the fewest likeliest tokens that hold this much probability, in (0, 1]."""
+    max_tokens: int = 512
     """Token limit of a completion, >= 1."""
     limit: int = 0
     """Only the first so many problems, >= 0; 0: all."""
@@ -43,6 +43,7 @@ class EvaluationConfig:
             self.samples == 1 or self.temperature > 0,
             f"evaluation.samples={self.samples} at temperature 0 are all the same; raise evaluation.temperature.",
         )
+        check(0 < self.top_p <= 1, f"evaluation.top_p={self.top_p} must lie in (0, 1]; 1 keeps every token.")
         check(self.max_tokens >= 1, f"evaluation.max_tokens={self.max_tokens} must be at least 1.")
         check(self.limit >= 0, f"evaluation.limit={self.limit} must be at least 0.")
         check(self.batch >= 1, f"evaluation.batch={self.batch} must be at least 1.")
@@ -57,6 +58,7 @@ class Result:
     answer: str
     completions: tuple[str, ...]
     right: tuple[float, ...]
+    classes: tuple[int, ...]  # 0: right; equal wrong answers share a positive number; -1: no answer
     truncated: int
 
     @property
@@ -64,73 +66,64 @@ class Result:
         """Share of the completions that are right."""
         return sum(self.right) / len(self.right)
 
+    @classmethod
+    def of(cls, row: Mapping[str, Any]) -> Result:
+        """Read what was written as JSON."""
+        lists = {key: tuple(row[key]) for key in ("completions", "right", "classes")}
+        return cls(**{**row, **lists})
 
-def evaluate(
-    policy: Policy,
-    prompts: Sequence[Prompt],
-    config: EvaluationConfig,
-    rules: tuple[AnswerRule, ...],
-    seed: int = 0,
-    tell: Callable[[int, int], None] = lambda done, total: None,
-) -> list[Result]:
-    """Answer each problem `samples` times; `tell(done, total)` is called as it goes on."""
-    prompts = prompts[: config.limit or None]
-    together = max(1, config.batch // config.samples)
-    results: list[Result] = []
-    for start in range(0, len(prompts), together):
-        part = prompts[start : start + together]
-        drawn = generate(
-            policy,
-            [prompt.tokens for prompt in part],
-            samples=config.samples,
+
+@dataclass(frozen=True)
+class Evaluation:
+    """How a model is tested."""
+
+    config: EvaluationConfig
+    sampling: SamplingConfig
+    rules: tuple[AnswerRule, ...]
+    seed: int = 0
+
+    @property
+    def decoding(self) -> Decoding:
+        """The decoding of training but for temperature, truncation and limit."""
+        config = self.config
+        return replace(
+            self.sampling.decoding,
             max_tokens=config.max_tokens,
             temperature=config.temperature,
-            streams=[(seed, DRAW + start + k, i) for k in range(len(part)) for i in range(config.samples)],
+            top_p=config.top_p,
+            top_k=0,
         )
-        texts = [policy.text(s.tokens) for s in drawn]
-        right = answers_right(texts, [p.problem.answer for p in part for _ in range(config.samples)], rules)
-        for k, prompt in enumerate(part):
-            rows = slice(k * config.samples, (k + 1) * config.samples)
-            results.append(
-                Result(
+
+    def results(
+        self,
+        engine: Engine,
+        prompts: Sequence[Prompt],
+        tell: Callable[[int, int], None] = lambda done, total: None,
+        begin: int = 0,
+    ) -> Iterator[Result]:
+        """Answer problem `begin` and those after it, `samples` times each; `tell(done, total)` after every few."""
+        prompts, samples = prompts[: self.config.limit or None], self.config.samples
+        together = max(1, self.config.batch // samples)
+        for start in range(begin, len(prompts), together):
+            part = prompts[start : start + together]
+            drawn = engine.generate(
+                [prompt.tokens for prompt in part],
+                samples=samples,
+                decoding=self.decoding,
+                streams=[(self.seed, DRAW + start + k, i) for k in range(len(part)) for i in range(samples)],
+            )
+            groups = [drawn[k : k + samples] for k in range(0, len(drawn), samples)]
+            texts = [tuple(sampled.text for sampled in group) for group in groups]
+            golds = [prompt.problem.answer for prompt in part]
+            judged = judge(list(zip(texts, golds, strict=True)), self.rules)
+            for prompt, group, completions, classes in zip(part, groups, texts, judged, strict=True):
+                yield Result(
                     id=prompt.problem.id,
                     question=prompt.problem.question,
                     answer=prompt.problem.answer,
-                    completions=tuple(texts[rows]),
-                    right=tuple(right[rows]),
-                    truncated=sum(not s.ended for s in drawn[rows]),
+                    completions=completions,
+                    right=tuple(float(c == 0) for c in classes),
+                    classes=tuple(classes),
+                    truncated=sum(not sampled.ended for sampled in group),
                 )
-            )
-        tell(len(results), len(prompts))
-    return results
-
-
-def accuracy(results: Sequence[Result]) -> tuple[float, tuple[float, float]]:
-    """Mean accuracy and its 95 % interval: Wilson for one completion a problem, else bootstrap over problems."""
-    shares = [result.accuracy for result in results]
-    mean = float(np.mean(shares))
-    if all(len(result.right) == 1 for result in results):
-        return mean, wilson(round(sum(shares)), len(shares))
-    return mean, bootstrap(shares)
-
-
-def paired_difference(before: Sequence[Result], after: Sequence[Result]) -> tuple[float, tuple[float, float]]:
-    """Mean of after − before over the same problems, and its 95 % interval by bootstrap over problems."""
-    assert [result.id for result in before] == [result.id for result in after]
-    differences = [b.accuracy - a.accuracy for a, b in zip(before, after, strict=True)]
-    return float(np.mean(differences)), bootstrap(differences)
-
-
-def wilson(right: int, total: int, z: float = 1.959963984540054) -> tuple[float, float]:
-    """Wilson's score interval of a share, 95 % by default."""
-    p, n = right / total, total
-    centre, half = p + z * z / (2 * n), z * (p * (1 - p) / n + z * z / (4 * n * n)) ** 0.5
-    return (max(0.0, (centre - half) / (1 + z * z / n)), min(1.0, (centre + half) / (1 + z * z / n)))
-
-
-def bootstrap(values: Sequence[float], resamples: int = RESAMPLES) -> tuple[float, float]:
-    """Percentile interval (95 %) of the mean under resampling of the values."""
-    sample = np.asarray(values, dtype=float)
-    drawn = np.random.default_rng(0).integers(len(sample), size=(resamples, len(sample)))
-    low, high = np.quantile(sample[drawn].mean(-1), [0.025, 0.975])
-    return float(low), float(high)
+            tell(start + len(part), len(prompts))

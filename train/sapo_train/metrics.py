@@ -40,6 +40,7 @@ METRICS = (
     Metric("completion_length_mean", "tokens", "mean length of the batch's completions, end token included"),
     Metric("completion_length_max", "tokens", "longest completion of the batch"),
     Metric("truncated", "share", "completions of the batch without an end token within the limit"),
+    Metric("sampler_kept_mass", "share", "mean probability that top-k and top-p left to sample from; 1 without them"),
     Metric("tokens", "1", "tokens of the minibatch that count"),
     Metric("entropy", "nats", "mean entropy of the policy at the sampling temperature, over tokens that count"),
     Metric("taught", "share", "tokens that count whose advantage counts too (objective.entropy_share)"),
@@ -107,6 +108,7 @@ def batch_metrics(groups: Sequence[Group], drawn: int) -> dict[str, float]:
         "completion_length_mean": lengths.mean().item(),
         "completion_length_max": lengths.max().item(),
         "truncated": sum(completion.truncated for completion in completions) / len(completions),
+        "sampler_kept_mass": sum(completion.kept for completion in completions) / len(completions),
     }
 
 

@@ -47,6 +47,11 @@ class Policy:
         return next(self.model.parameters()).device
 
     @property
+    def vocabulary(self) -> int:
+        """Tokens that the model embeds; perhaps more than the tokenizer has."""
+        return self.model.get_input_embeddings().weight.shape[0]
+
+    @property
     def drops(self) -> bool:
         """Is dropout on while learning, so that two passes over the same batch differ?"""
         return bool(dropouts(self.model))

@@ -37,8 +37,9 @@ from sapo_train.certified import CertifiedGate
 from sapo_train.checkpoint import Place
 from sapo_train.config import plain
 from sapo_train.errors import CheckpointError, PeerFailed
-from sapo_train.evaluate import Result, accuracy
+from sapo_train.evaluate import Result
 from sapo_train.files import append_jsonl, read_jsonl, write_json, write_jsonl, write_text
+from sapo_train.measures import accuracy
 from sapo_train.optim import Optimizer
 from sapo_train.policy import Policy
 from sapo_train.rollouts import Rollouts
@@ -197,8 +198,7 @@ class Progress:
     def evaluation(self, step: int) -> list[Result] | None:
         """Return an evaluation that was made before, or None."""
         rows = read_jsonl(self.folder / "evaluations" / f"step-{step}.jsonl")
-        made = [Result(**(row | {k: tuple(row[k]) for k in ("completions", "right")})) for row in rows]
-        return made or None
+        return [Result.of(row) for row in rows] or None
 
     def write_failure(self, step: int, batch: Batch, reason: dict[str, Any]) -> Path:
         """Keep the batch that could not be trained on: tensors and the reason."""

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from sapo_train.advantages import has_spread, punish_overlong
 from sapo_train.batch import Group
 from sapo_train.data import Problems
-from sapo_train.policy import Policy
+from sapo_train.engine import Engine
 from sapo_train.rewards.score import Reward
 from sapo_train.rollout import sample
 from sapo_train.run import RunConfig
@@ -25,7 +25,7 @@ class Rollouts:
 
 
 def roll_out(
-    policy: Policy,
+    engine: Engine,
     problems: Problems,
     reward: Reward,
     run: RunConfig,
@@ -45,7 +45,7 @@ def roll_out(
         start = position + len(drawn)
         first, prompts = world.share(problems.draw(run.seed, start, wanted - len(spread)))
         with phase("sampling"):
-            groups = sample(policy, prompts, run.sampling, run.seed, start + first) if prompts else []
+            groups = sample(engine, prompts, run.sampling, run.seed, start + first) if prompts else []
         with phase("rewards"):
             groups = [punish_overlong(group, buffer, limit) for group in reward.score(groups)]
         drawn += [group for part in world.gather(groups) for group in part]

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from sapo_train.evaluate import accuracy, paired_difference
 from sapo_train.files import read_jsonl
+from sapo_train.measures import accuracy, paired_difference
 from sapo_train.progress import Progress
 
 

@@ -14,10 +14,12 @@ from sapo_train.batch import Batch
 from sapo_train.certified import CertifiedGate, build_objective, take_gate
 from sapo_train.checkpoint import Place
 from sapo_train.data import Problems, load_problems
+from sapo_train.engine import Engine
 from sapo_train.errors import NonFinite
-from sapo_train.evaluate import evaluate
+from sapo_train.evaluate import Evaluation
 from sapo_train.files import write_json
 from sapo_train.learn import Learned, forward_backward, passes, seed_dropout, with_log_probs
+from sapo_train.local_engine import LocalEngine
 from sapo_train.metrics import batch_metrics, update_metrics
 from sapo_train.optim import Optimizer, build_optimizer
 from sapo_train.policy import Policy, build_policy
@@ -54,7 +56,8 @@ def train(run: RunConfig, folder: Path) -> dict[str, Any]:
     if start:
         checkpoints.verify_certificate(start, certified.certificate)
         checkpoints.load_optimizer(start, optimizer, place.updates)
-    problems, reward = load_problems(run.data, policy.tokenizer), build_reward(run.reward)
+    engine = LocalEngine(policy)
+    problems, reward = load_problems(run.data, policy.tokenizer, policy.vocabulary), build_reward(run.reward)
     objective = build_objective(run.objective, certified, run.sampling.max_tokens)
 
     with View(run.steps, shown=world.writes) as view:
@@ -62,9 +65,9 @@ def train(run: RunConfig, folder: Path) -> dict[str, Any]:
         for line in opening(run, certified, policy, problems, world):
             view.say(line)
         with progress.running():
-            hold_out(progress, policy, optimizer, problems)
+            hold_out(progress, engine, policy, optimizer, problems)
             for step in progress.steps(run.steps):
-                rollouts = roll_out(policy, problems, reward, run, world, progress.place.position, progress.phase)
+                rollouts = roll_out(engine, problems, reward, run, world, progress.place.position, progress.phase)
                 batch = assign_advantages(rollouts.groups, run.advantage)
                 with progress.phase("old_log_probs"):  # skipped where the first pass will supply them
                     batch = with_log_probs(policy, batch, run, world)
@@ -95,7 +98,7 @@ def train(run: RunConfig, folder: Path) -> dict[str, Any]:
                         | {**of_batch, **of_update, "grad_norm": grad_norm, "lr": lr}
                     )
                 progress.finish_step(step, rollouts, trace, policy, optimizer)
-                hold_out(progress, policy, optimizer, problems)
+                hold_out(progress, engine, policy, optimizer, problems)
         summary = summarize(progress) if world.writes else {}
         if world.writes:
             write_json(folder / "summary.json", summary)
@@ -120,14 +123,14 @@ def refuse_non_finite(learned: Learned, grad_norm: float, minibatch: Batch, step
     )
 
 
-def hold_out(progress: Progress, policy: Policy, optimizer: Optimizer, problems: Problems) -> None:
+def hold_out(progress: Progress, engine: Engine, policy: Policy, optimizer: Optimizer, problems: Problems) -> None:
     """Evaluate on the held-out problems if it is time to: before, after, and every so many steps; once each."""
     run, step = progress.run, progress.place.step
     due = step in (0, run.steps) or (run.evaluation.every and step % run.evaluation.every == 0)
     if due and problems.held_out and progress.world.writes and progress.evaluation(step) is None:
-        tell, answer = progress.evaluating, run.reward.answer
+        evaluation = Evaluation(run.evaluation, run.sampling, run.reward.answer, run.seed)
         try:
-            results = evaluate(policy, problems.held_out, run.evaluation, answer, run.seed, tell)
+            results = list(evaluation.results(engine, problems.held_out, progress.evaluating))
         except Stopped:  # the evaluation is made anew on resume; the steps before it must not be
             progress.save(policy, optimizer)
             raise
@@ -139,9 +142,10 @@ def opening(
     run: RunConfig, certified: CertifiedGate, policy: Policy, problems: Problems, world: World
 ) -> Iterator[str]:
     """Say what is about to happen, and what to beware of."""
+    number = sum(map(len, problems.train))
     yield (
         f"gate {run.objective.gate}: {certified.verdict}, trains as {certified.role}; "
-        f"{len(problems.train)} training and {len(problems.held_out)} held-out problems, {problems.dropped} too long"
+        f"{number} training and {len(problems.held_out)} held-out problems, {problems.dropped} too long"
     )
     errors = policy.errors or {}
     if policy.path == "shared":

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from rich.console import Console
 from rich.live import Live
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
 BLOCKS = "▁▂▃▄▅▆▇█"
@@ -69,6 +72,27 @@ class View:
             if values:
                 table.add_row(label, _number(values[-1]), sparkline(values))
         return table
+
+
+@contextmanager
+def bar() -> Iterator[Callable[[str, int, int], None]]:
+    """Show how far something has come, on stderr: a bar on a terminal, elsewhere a line at every tenth."""
+    console = Console(stderr=True)
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    said: dict[str, int] = {}
+
+    with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
+
+        def tell(what: str, done: int, total: int) -> None:
+            if console.is_terminal:
+                if what not in said:
+                    said[what] = progress.add_task(what)
+                progress.update(TaskID(said[what]), completed=done, total=total)
+            elif 10 * done // total > said.get(what, 0) or done == total:
+                said[what] = 10 * done // total
+                console.print(f"{what}: {done}/{total}", markup=False, highlight=False, soft_wrap=True)
+
+        yield tell
 
 
 def sparkline(values: list[float], width: int = 48) -> str:

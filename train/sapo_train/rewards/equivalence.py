@@ -9,7 +9,7 @@ import sys
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from threading import Lock
+from queue import SimpleQueue
 from typing import IO
 
 from sapo_train.errors import RewardError
@@ -39,27 +39,25 @@ def equivalences(pairs: Sequence[tuple[str, str]]) -> list[bool]:
 
 
 class _Worker:
-    """One worker program and the lock that keeps question and answer together."""
+    """One worker program; asked by one thread at a time."""
 
     def __init__(self) -> None:
-        self.lock = Lock()
         self.process: subprocess.Popen[str] | None = None
 
     def ask(self, prediction: str, gold: str) -> bool:
         if max(len(prediction), len(gold)) > LONGEST:
             return False
-        with self.lock:
-            process = self._running()
-            stdin, stdout = process.stdin, process.stdout
-            assert stdin is not None
-            assert stdout is not None
-            try:
-                stdin.write(json.dumps([prediction, gold]) + "\n")
-                stdin.flush()
-                return _line(stdout) == "1"
-            except (BrokenPipeError, EOFError):
-                self.close()
-                return False
+        process = self._running()
+        stdin, stdout = process.stdin, process.stdout
+        assert stdin is not None
+        assert stdout is not None
+        try:
+            stdin.write(json.dumps([prediction, gold]) + "\n")
+            stdin.flush()
+            return _line(stdout) == "1"
+        except (BrokenPipeError, EOFError):
+            self.close()
+            return False
 
     def _running(self) -> subprocess.Popen[str]:
         if self.process is None or self.process.poll() is not None:
@@ -88,20 +86,21 @@ class _Worker:
 class _Pool:
     def __init__(self, size: int) -> None:
         self.workers = [_Worker() for _ in range(size)]
+        self.free: SimpleQueue[_Worker] = SimpleQueue()
+        for worker in self.workers:
+            self.free.put(worker)
         self.threads = ThreadPoolExecutor(size)
         atexit.register(self.close)
 
     def decide(self, pairs: Sequence[tuple[str, str]]) -> list[bool]:
-        shares = [pairs[k :: len(self.workers)] for k in range(len(self.workers))]
-        asked = [
-            self.threads.submit(lambda w, share: [w.ask(*pair) for pair in share], worker, share)
-            for worker, share in zip(self.workers, shares, strict=True)
-            if share
-        ]
-        answers = [False] * len(pairs)
-        for k, future in enumerate(asked):
-            answers[k :: len(self.workers)] = future.result()
-        return answers
+        return list(self.threads.map(self._decide, pairs))
+
+    def _decide(self, pair: tuple[str, str]) -> bool:
+        worker = self.free.get()
+        try:
+            return worker.ask(*pair)
+        finally:
+            self.free.put(worker)
 
     def close(self) -> None:
         for worker in self.workers:

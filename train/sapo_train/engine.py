@@ -1,0 +1,55 @@
+"""What samples: the protocol of rollout engines, how they decode, and what they return."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from torch import Tensor
+
+from sapo_train.policy import Policy
+
+Stream = tuple[int, int, int]
+"""(seed, draw, index): names the random stream of one completion."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Decoding:
+    """How a completion is drawn. A model's generation_config has no say, except for its end tokens."""
+
+    max_tokens: int
+    temperature: float  # 0 takes the likeliest token
+    top_p: float = 1.0
+    top_k: int = 0  # 0: all
+    stop: tuple[str, ...] = ()
+    stop_tokens: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True)
+class Sampled:
+    """One completion as it was drawn."""
+
+    tokens: Tensor  # [T] long, what ended it included
+    log_probs: Tensor  # [T], of softmax(logits/temperature), before top-k and top-p
+    truncated_log_probs: Tensor  # [T], of the distribution really sampled, after top-k and top-p
+    text: str  # without special tokens
+    ended: bool  # by an end token, a stop token or a stop string; otherwise the limit cut it off
+
+
+class Engine(Protocol):
+    """Continues prompts."""
+
+    def generate(
+        self, prompts: Sequence[Tensor], *, samples: int, decoding: Decoding, streams: Sequence[Stream]
+    ) -> list[Sampled]:
+        """Continue each prompt [P] `samples` times; the completions come prompt by prompt, as do their `streams`."""
+        ...
+
+    def update_weights(self, policy: Policy) -> None:
+        """Sample from these weights from here on."""
+        ...
+
+    def close(self) -> None:
+        """Let go of what the engine holds."""
+        ...
