@@ -19,6 +19,7 @@ import mpmath
 import sympy
 from sympy import Expr, Piecewise, Rational
 
+from sapo_gates.datasheet.strength import largest_score
 from sapo_gates.derive import formula
 from sapo_gates.errors import CalibrationError, GateTextError
 from sapo_gates.functions import r, sigmoid, substitute, z
@@ -26,7 +27,6 @@ from sapo_gates.gate import Gate, Number, Parameter, exact
 from sapo_gates.prove.boxes import Budget
 from sapo_gates.prove.case import Case, Requirement
 from sapo_gates.prove.enclose import compiled
-from sapo_gates.prove.extrema import supremum
 from sapo_gates.prove.interval import Interval, working_precision
 from sapo_gates.prove.numeric import Numeric, Symbolic
 from sapo_gates.prove.sections import Unsupported, domain_interval
@@ -235,9 +235,8 @@ class _Quantity:
 
         def gap(temperature: Fraction) -> Interval:
             numeric = Numeric(self.gate, self.sign, {**self.others, self.tau: exact(temperature)})
-            curves = [numeric.curve(s, s.position * s.weight, depth=1) for s in numeric.sections]
             try:
-                return supremum(curves, Fraction(1, 2**34)).interval + -goal
+                return largest_score(numeric).interval + -goal
             except Unsupported as error:
                 raise CalibrationError(f"gate {self.gate.name!r}: {error}; its sup phi is not enclosed.") from error
 

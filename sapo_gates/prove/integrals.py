@@ -1,117 +1,100 @@
-"""Integrals of one section's functions, enclosed: Taylor on boxes, the widest split first.
+"""Integrals of one section's functions, enclosed: Taylor polynomials on boxes, the widest enclosure split first.
 
-On a box of width h around m the integral of g is g(m) h + g''(m) h^3/24 + h^5/1920 times a value of the 4th derivative.
-On a tail the function falls at least like t^-p, p > 1, which bounds what is left beyond a start T by
-g(T) T/(p - 1).
+On a box of half-width h around m the integral is the sum of 2 h^(k+1)/(k+1) times the k-th Taylor coefficient at m
+over even k, and 2 h^(n+1)/(n+1) times the n-th coefficient over the whole box. Next to an end where there are no Taylor
+coefficients the integrand g falls at least like s^-p, p > 1, where s goes to oo; beyond R at most g(R) R/(p - 1) is
+left.
 """
 
-from collections.abc import Callable
+import heapq
+import itertools
 from fractions import Fraction
 from math import inf
 
-import sympy
 from flint import arb
-from sympy import Expr
 
-from sapo_gates.derive import derivative
-from sapo_gates.functions import substitute
 from sapo_gates.prove.boxes import Range
-from sapo_gates.prove.enclose import Enclosure
-from sapo_gates.prove.extrema import Curve
+from sapo_gates.prove.curves import Curve, End, as_ball, in_s
+from sapo_gates.prove.enclose import compiled
 from sapo_gates.prove.forms import log_derivative
+from sapo_gates.prove.growth import growth
 from sapo_gates.prove.interval import ZERO, Interval, Undefined, hull
-from sapo_gates.prove.signs import enclosure_of
-from sapo_gates.prove.tails import expressions_at_infinity
+from sapo_gates.prove.tails import S
 
+ORDER = 12  # of the remainder; even
 MAX_BOXES = 1500
-FARTHEST = 100  # doublings of the start of a tail
+DOUBLINGS = 120  # of s, before an end is given up
 
 
 def integral(curve: Curve, width: float) -> Interval:
-    """The integral over the whole section, to about the given absolute width.
+    """The integral over the whole section by t, to about the given absolute width.
 
     Raises:
-        Undefined: it is not shown to be finite.
+        Undefined: it is not shown to be finite, or not enclosed tightly.
     """
-    low, high = curve.section.t_lower, curve.section.t_upper
-    if isinstance(low, float) and isinstance(high, float):
-        raise Undefined("the section has no finite end")
-    if low == -inf:
-        mirrored = Curve(curve.branch, curve.section, substitute(curve.expression, {curve.t: -curve.t}))
-        assert isinstance(high, Fraction)
-        return _to_infinity(mirrored, -high, width)
-    assert isinstance(low, Fraction)
-    if high == inf:
-        return _to_infinity(curve, low, width)
-    return _over(curve.expression, curve, Range(low, high, True, True), width)
+    inner = curve.whole
+    total = Interval(arb(0), arb(0))
+    for end in curve.outer_ends():
+        cut, beyond = _beyond(curve, end, width / 4)
+        inner = Range(cut, inner.upper) if end == "lower" else Range(inner.lower, cut)
+        total = total + beyond
+    return total + _over(curve, inner, width / 2)
 
 
-def _to_infinity(curve: Curve, start: Fraction, width: float) -> Interval:
-    rate = curve.t * log_derivative(curve.expression, curve.t)
-    rates = [(enclosure_of(form), variable) for form, variable, _ in expressions_at_infinity(rate, curve.t)]
-    value = enclosure_of(curve.expression)
-    for exponent in range(FARTHEST):
-        far = max(Fraction(2) ** exponent, start + 1)
-        beyond = Interval.of(far, inf)
-        falls = [_image(e, {v: beyond if v == curve.t else beyond.reciprocal()}) for e, v in rates]
-        slowest = min((one.upper for one in falls if one is not None), default=arb(0))
-        if not slowest < -1:
+def _beyond(curve: Curve, end: End, width: float) -> tuple[Fraction, Interval]:
+    """Where to cut next to that end, and the integral over what is cut off."""
+    at, inwards = getattr(curve.section, f"t_{end}"), 1 if end == "lower" else -1
+    other = getattr(curve.section, "t_upper" if end == "lower" else "t_lower")
+    moved = in_s(curve.section, curve.quotient, end)
+    density = moved if isinstance(at, float) else moved / S**2
+    slope = S * log_derivative(density, S)
+    for doubling in range(DOUBLINGS):
+        start = Fraction(2) ** doubling
+        cut = -inwards * start if isinstance(at, float) else at + inwards / start
+        if (cut - other) * inwards >= 0:
             continue
-        at = value({curve.t: Interval.of(far, far)})
-        most = at * Interval.around(arb(far.numerator) / arb(far.denominator) / (-slowest - 1))
-        if max(abs(most.lower), abs(most.upper)) < width / 2:
-            tail = hull(most, Interval(ZERO, ZERO))
-            return _over(curve.expression, curve, Range(start, far, True, False), width / 2) + tail
+        try:
+            fall = -growth(slope, S, start).interval.upper - 1
+            if not fall > 0:
+                continue
+            most = compiled(density * S)({S: Interval.of(start, start)}) * Interval.around(1 / fall)
+        except Undefined:
+            continue
+        if max(abs(most.lower), abs(most.upper)) < width:
+            return cut, hull(most, Interval(ZERO, ZERO))
     raise Undefined("the integral is not shown to be finite")
 
 
-def _over(expression: Expr, curve: Curve, whole: Range, width: float) -> Interval:
-    derivatives = [expression]
-    for _ in range(4):
-        derivatives.append(derivative(derivatives[-1], curve.t))
-    g, second, fourth = (enclosure_of(derivatives[k]) for k in (0, 2, 4))
-    parts = [_part(curve, whole, g, second, fourth)]
-    while True:
-        total = parts[0][0]
-        for found, _ in parts[1:]:
-            total = total + found
-        if total.upper - total.lower < width:
-            return total
+def _over(curve: Curve, whole: Range, width: float) -> Interval:
+    order = itertools.count()
+
+    def part(box: Range) -> tuple[float, int, Range, Interval]:
+        found = _part(curve, box)
+        size = float(found.upper - found.lower)
+        return (-size if size == size else -inf), next(order), box, found
+
+    parts = [part(whole)]
+    while -sum(one[0] for one in parts) > width:
         if len(parts) > MAX_BOXES:
             raise Undefined("the integral is not enclosed tightly")
-        ordered = sorted(parts, key=lambda part: -float(part[0].upper - part[0].lower))
-        count = max(1, len(parts) // 4)
-        parts = ordered[count:]
-        for _, box in ordered[:count]:
-            parts += [_part(curve, half, g, second, fourth) for half in box.halves()]
+        _, _, widest, _ = heapq.heappop(parts)
+        for half in widest.halves():
+            heapq.heappush(parts, part(half))
+    total = parts[0][3]
+    for _, _, _, found in parts[1:]:
+        total = total + found
+    return total
 
 
-def _part(curve: Curve, box: Range, g: Enclosure, second: Enclosure, fourth: Enclosure) -> tuple[Interval, Range]:
+def _part(curve: Curve, box: Range) -> Interval:
     assert isinstance(box.lower, Fraction)
     assert isinstance(box.upper, Fraction)
-    h, m = box.upper - box.lower, (box.lower + box.upper) / 2
-    here, middle = {curve.t: box.interval}, {curve.t: Interval.of(m, m)}
-
-    def times(found: Interval, factor: Fraction) -> Interval:
-        return found * Interval.of(factor, factor)
-
-    def by_taylor() -> Interval:
-        return times(g(middle), h) + times(second(middle), h**3 / 24) + times(fourth(here), h**5 / 1920)
-
-    candidates = [_result(by_taylor), _result(lambda: times(g(here), h))]
-    found = [one for one in candidates if one is not None]
-    if not found:
-        return Interval(arb("-inf"), arb("inf")), box
-    lower, upper = max(one.lower for one in found), min(one.upper for one in found)
-    return Interval(lower, max(lower, upper)), box
-
-
-def _image(enclose: Enclosure, here: dict[sympy.Symbol, Interval]) -> Interval | None:
-    return _result(lambda: enclose(here))
-
-
-def _result(make: Callable[[], Interval]) -> Interval | None:
+    middle, half = (box.lower + box.upper) / 2, as_ball((box.upper - box.lower) / 2)
     try:
-        return make()
+        remainder = curve.jet(as_ball(box.lower).union(as_ball(box.upper)), ORDER + 1)[ORDER]
+        coefficients = [*curve.jet(as_ball(middle), ORDER), remainder]
     except Undefined:
-        return None
+        return Interval(arb("-inf"), arb("inf"))
+    return Interval.around(
+        sum((2 * c * half ** (k + 1) / (k + 1) for k, c in enumerate(coefficients) if k % 2 == 0), arb(0))
+    )

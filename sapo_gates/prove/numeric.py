@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import cached_property, lru_cache
 from math import inf
-from typing import Any, cast
+from typing import cast
 
 import sympy
 from sympy import Expr, Rational, Symbol
@@ -16,7 +16,7 @@ from sympy import Expr, Rational, Symbol
 from sapo_gates.derive import derivative
 from sapo_gates.functions import r, sigmoid, substitute, z
 from sapo_gates.gate import Gate, Parameter
-from sapo_gates.prove.extrema import Curve
+from sapo_gates.prove.curves import Curve
 from sapo_gates.prove.forms import SECONDS, SYMPY_GIVES_UP, is_identity, normal, tamed
 from sapo_gates.prove.sections import Branch, Section, Unsupported, branches_of
 from sapo_gates.timelimit import OutOfTime, within
@@ -74,9 +74,9 @@ class Numeric:
         """Those above r = 1, walking away from it."""
         return [section for section in self.sections if section.side == "right"]
 
-    def curve(self, section: Section, expression: Expr, mean: Curve | None = None, depth: int = 0) -> Curve:
-        """The expression on the section."""
-        return Curve(self.branch, section, expression, mean, depth)
+    def curve(self, section: Section, expression: Expr, over: Expr = sympy.S.One, order: int = 0) -> Curve:
+        """The quotient on the section; both parts vanish to that order at r = 1."""
+        return Curve.of(self.branch, section, expression, over, order)
 
     @cached_property
     def values_by_section(self) -> tuple[Expr | None, ...]:
@@ -118,9 +118,10 @@ def in_ratio(section: Section, expression: Expr) -> Expr:
 
 
 def _in_log(section: Section) -> Section:
-    """In t = log r, if the weight is a function of log r and the ends stay rational."""
+    """In t = log r, if f or w is a function of log r and the ends stay rational."""
     ends = {sympy.Integer(0): -inf, sympy.Integer(1): Fraction(0), sympy.oo: inf}
-    if section.t != r or not section.weight.has(sympy.log) or not {section.lower, section.upper} <= set(ends):
+    formulas = [section.weight] + ([] if section.value is None else [section.value])
+    if section.t != r or not any(f.has(sympy.log) for f in formulas) or not {section.lower, section.upper} <= set(ends):
         return section
     moved = {r: sympy.exp(z)}
     return replace(
@@ -153,9 +154,13 @@ def _tidied(section: Section) -> Section:
 def _primitive(section: Section, inner: str) -> Expr | None:
     """The integral of w dr from the section's inner end, confirmed: its derivative is w dr/dt, identically."""
     integrand = section.weight * derivative(section.position, section.t)
-    found = tamed(lambda e: sympy.integrate(e, section.t), integrand)
     at = getattr(section, f"t_{inner}")
-    if found.has(sympy.Integral, sympy.Piecewise, sympy.I) or not isinstance(at, Fraction):
+    if not (_is_elementary(integrand, section.t) and isinstance(at, Fraction)):
+        return None
+    # rational functions and roots by the general method, exponentials of quadratics by rules: each is quick there
+    by_rules = bool(integrand.atoms(sympy.Function))
+    found = tamed(lambda e: sympy.integrate(e, section.t, manual=by_rules or None), integrand)
+    if found.has(sympy.Integral, sympy.Piecewise, sympy.I):
         return None
     try:
         if not is_identity(derivative(found, section.t), integrand):
@@ -164,6 +169,22 @@ def _primitive(section: Section, inner: str) -> Expr | None:
         return None
     start = substitute(found, {section.t: Rational(at.numerator, at.denominator)})
     return None if start.has(sympy.nan, sympy.zoo, sympy.oo) else found - start
+
+
+def _is_elementary(expression: Expr, t: Symbol) -> bool:
+    """A sum of polynomials times exp of a quadratic, sin or cos; or a rational function; or a power of one quadratic.
+
+    On others SymPy searches for seconds, mostly in vain.
+    """
+    functions = expression.atoms(sympy.Function)
+    if not functions:
+        roots = [p for p in expression.atoms(sympy.Pow) if not p.exp.is_Integer and t in p.free_symbols]
+        return all(p.exp.is_Rational and p.base.is_polynomial(t) and sympy.degree(p.base, t) <= 2 for p in roots)
+    if not all(isinstance(f, sympy.exp | sympy.sin | sympy.cos) and f.args[0].is_polynomial(t) for f in functions):
+        return False
+    quadratic = all(sympy.degree(f.args[0], t) <= (2 if isinstance(f, sympy.exp) else 1) for f in functions)
+    plain = substitute(expression, {f: sympy.Dummy() for f in functions})
+    return quadratic and plain.is_polynomial(t)
 
 
 @lru_cache(maxsize=64)
@@ -230,15 +251,21 @@ class Symbolic:
 
 
 def solutions(expression: Expr, level: Expr, x: Symbol) -> list[Expr]:
-    """Every x with expression = level that inverting one function after another, or SymPy's `solve`, finds.
+    """Candidates for every x with expression = level: by inverting one function after another, or roots of a quadratic.
 
     Nothing is promised: whoever uses one checks it.
     """
     reached = _peeled(expression, level, x)
     if reached is not None:
         return reached
-    found: Any = tamed(lambda e: cast(Any, sympy.Tuple(*sympy.solve(e, x))), expression - level)
-    return [e for e in found if isinstance(e, Expr)] if isinstance(found, sympy.Tuple) else []
+    numerator, _ = sympy.fraction(sympy.together(expression - level))
+    if not numerator.is_polynomial(x) or not 1 <= sympy.degree(numerator, x) <= 2:
+        return []
+    a, b, c = (sympy.Poly(numerator, x).coeff_monomial(x**k) for k in (2, 1, 0))
+    if a == 0:
+        return [-c / b]
+    root = sympy.sqrt(sympy.factor(b**2 - 4 * a * c))
+    return [sympy.simplify((-b + sign * root) / (2 * a)) for sign in (1, -1)]
 
 
 def _peeled(expression: Expr, level: Expr, x: Symbol) -> list[Expr] | None:
@@ -260,8 +287,22 @@ def _peeled(expression: Expr, level: Expr, x: Symbol) -> list[Expr] | None:
             roots = [sympy.acosh(1 / level), -sympy.acosh(1 / level)]
         case sympy.log():
             roots = [sympy.exp(level)]
+        case sympy.Mul():
+            return _product_log(expression, level, x)
         case _:
             return None
     inside = cast(Expr, expression.args[0])
     found = [_peeled(inside, root, x) for root in roots]
     return None if any(one is None for one in found) else [e for one in found if one is not None for e in one]
+
+
+def _product_log(expression: Expr, level: Expr, x: Symbol) -> list[Expr] | None:
+    """x^a e^(b x + c) = level by Lambert's W, both real branches."""
+    exponent = sympy.expand_log(sympy.log(expression), force=True)
+    a = exponent.coeff(sympy.log(x))
+    linear = sympy.expand(exponent - a * sympy.log(x))
+    if a == 0 or not linear.is_polynomial(x) or sympy.degree(linear, x) != 1:
+        return None
+    b, c = linear.coeff(x, 1), linear.coeff(x, 0)
+    inner = b / a * (level * sympy.exp(-c)) ** (1 / a)
+    return [a / b * sympy.LambertW(inner, branch) for branch in (0, -1)]
