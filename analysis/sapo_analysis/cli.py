@@ -60,6 +60,7 @@ def _parser() -> argparse.ArgumentParser:
     width = curves.add_mutually_exclusive_group()
     width.add_argument("--tau", help="temperature of every gate, both signs; default: the trained values")
     width.add_argument("--half-width", help="instead, for every gate the tau at which w(1 + HALF_WIDTH) = 1/2")
+    width.add_argument("--sup-score", help="instead, for every gate the tau at which sup phi = SUP_SCORE")
     curves.add_argument("--quantity", choices=("weight", "score", "value"), help="default: all three side by side")
     curves.add_argument("--axis", choices=("ratio", "log-ratio"), default="ratio")
     curves.add_argument("--sign", choices=("positive", "negative", "both"), default="both", help="of the advantage")
@@ -73,6 +74,15 @@ def _parser() -> argparse.ArgumentParser:
     report.add_argument("--certificates", type=Path, help="folder of certificates to show beside the runs' own")
     report.add_argument("-o", "--output", required=True, type=Path, help="the .html file")
     report.set_defaults(run_command=_report)
+
+    compared = commands.add_parser("compare", help="gates at equal temperature beside the same at equal half-width")
+    compared.add_argument("gates", nargs="+", metavar="GATE", help="family name, gate file, or pkg.module:NAME")
+    compared.add_argument("--tau", default="10", help="the temperature (default: 10)")
+    compared.add_argument("--half-width", default="0.1", help="the half-width (default: 0.1)")
+    compared.add_argument(
+        "-o", "--output", action="append", default=[], type=Path, help=".png, .svg or .pdf; repeatable"
+    )
+    compared.set_defaults(run_command=_compare)
 
     dynamics = commands.add_parser(
         "dynamics", help="reward, entropy, EUR and staleness of a tabular policy under gates, with exact gradients"
@@ -96,13 +106,14 @@ def _parser() -> argparse.ArgumentParser:
     width = replay.add_mutually_exclusive_group()
     width.add_argument("--tau", help="temperature of every --gate, both signs; default: the trained values")
     width.add_argument("--half-width", help="instead, for every --gate the tau at which w(1 + HALF_WIDTH) = 1/2")
+    width.add_argument("--sup-score", help="instead, for every --gate the tau at which sup phi = SUP_SCORE")
     replay.add_argument(
         "--histogram", type=Path, metavar="FILE.json", help="write the log-ratios for `sapo-gates calibrate`"
     )
     replay.add_argument("-o", "--output", action="append", default=[], type=Path, help=".png, .svg or .pdf; repeatable")
     replay.set_defaults(run_command=_replay)
 
-    for command in (curves, dynamics, replay, report):
+    for command in (curves, compared, dynamics, replay, report):
         command.add_argument("--json", action="store_true", help="one JSON object on standard output")
     return parser
 
@@ -118,6 +129,24 @@ def _curves(options: argparse.Namespace, command: str) -> Answer:
     baseline = None if "hard-clip" in options.gates else load_gate("hard-clip")
     panels = signs_figure(gates, quantities, options.axis, options.sign, baseline=baseline, title=title)
     return Answer(save(figure_of(panels), options.output, command))
+
+
+def _compare(options: argparse.Namespace, command: str) -> Answer:
+    from sapo_analysis.compare import compare, compare_figure, say
+    from sapo_analysis.style import check_endings, figure_of, save
+    from sapo_gates import load_gate
+
+    check_endings(options.output)
+    found = compare([load_gate(name) for name in options.gates], options.tau, options.half_width)
+    written: list[Path] = []
+    if options.output:
+        panels = compare_figure(found, baseline=load_gate("hard-clip"))
+        written = save(figure_of(panels), options.output, command)
+    gates = [
+        {"gate": left.name, "verdict": found.verdicts[left.name], "equal_width": right.name}
+        for left, right in zip(found.equal_tau, found.equal_width, strict=True)
+    ]
+    return Answer(written, tuple(say(found)), {"gates": gates, "rows": [asdict(row) for row in found.rows]})
 
 
 def _dynamics(options: argparse.Namespace, command: str) -> Answer:
@@ -181,7 +210,7 @@ def finite(numbers: Mapping[str, float]) -> dict[str, float | None]:
 
 def _at_equal(options: argparse.Namespace, names: Sequence[str]) -> tuple[list["Gate"], str]:
     """The gates at the temperature or the half-width asked for, and a title that says so."""
-    from sapo_analysis.curves import at_equal_half_width, at_equal_temperature
+    from sapo_analysis.curves import at_equal_half_width, at_equal_sup_score, at_equal_temperature
     from sapo_gates import load_gate
 
     gates = [load_gate(name) for name in names]
@@ -189,6 +218,8 @@ def _at_equal(options: argparse.Namespace, names: Sequence[str]) -> tuple[list["
         return at_equal_temperature(gates, options.tau), f"equal temperature, τ = {options.tau}"
     if gates and options.half_width is not None:
         return at_equal_half_width(gates, options.half_width), f"equal half-width, h = {options.half_width}"
+    if gates and options.sup_score is not None:
+        return at_equal_sup_score(gates, options.sup_score), f"equal sup φ = {options.sup_score}"
     return gates, ""
 
 

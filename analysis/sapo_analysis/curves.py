@@ -1,7 +1,7 @@
 """Curves of gates: value f, gradient weight w, score weight phi = r w; over r or log r; hard clipping behind them."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any, Literal
 
@@ -17,7 +17,7 @@ from sapo_analysis.errors import FigureError
 from sapo_analysis.evaluate import Array, evaluate, half_widths
 from sapo_analysis.style import COLUMN, PAGE, PALE, colour, dashes, house_style
 from sapo_gates import Gate
-from sapo_gates.calibrate import half_width_temperature
+from sapo_gates.calibrate import Calibration, calibrate
 from sapo_gates.gate import Kind, Number
 from sapo_gates.verdict import SIGNS, Sign
 
@@ -35,6 +35,8 @@ X_SAYS: dict[Axis, str] = {
 }
 BRANCH: dict[Signs, str] = {"positive": "$A > 0$", "negative": r"$A \leq 0$", "both": "both signs of $A$"}
 POINTS = 601
+LEAST = 1e-6  # the smallest ratio drawn
+UNREACHED = -0.04  # how much of r <= 0 is shown, as a share of the largest ratio
 
 
 def at_equal_temperature(gates: Sequence[Gate], tau: Number) -> list[Gate]:
@@ -57,16 +59,30 @@ def at_equal_half_width(gates: Sequence[Gate], half_width: Number) -> list[Gate]
         FigureError: none of them has a tau.
         CalibrationError: a gate reaches that half-width at no tau.
     """
+    return _at_equal(gates, f"half-width {half_width}", lambda gate, sign: calibrate(gate, sign, half_width=half_width))
+
+
+def at_equal_sup_score(gates: Sequence[Gate], sup_score: Number) -> list[Gate]:
+    """The gates with tau such that sup phi = sup_score for both signs, the tau in their names.
+
+    Raises:
+        FigureError: none of them has a tau.
+        CalibrationError: a gate reaches that supremum at no tau.
+    """
+    return _at_equal(gates, f"sup score {sup_score}", lambda gate, sign: calibrate(gate, sign, sup_score=sup_score))
+
+
+def _at_equal(gates: Sequence[Gate], says: str, solve: Callable[[Gate, Sign], Calibration]) -> list[Gate]:
     if not any(_has_tau(gate) for gate in gates):
-        raise FigureError(f"half-width {half_width}: none of {[g.name for g in gates]} has a parameter 'tau'.")
-    return [_calibrated(gate, half_width) if _has_tau(gate) else gate for gate in gates]
+        raise FigureError(f"{says}: none of {[g.name for g in gates]} has a parameter 'tau'; name a gate that has.")
+    return [_calibrated(gate, solve) if _has_tau(gate) else gate for gate in gates]
 
 
-def _calibrated(gate: Gate, half_width: Number) -> Gate:
-    lower, upper = zip(*(half_width_temperature(gate, sign, half_width) for sign in SIGNS), strict=True)
-    middle = [(a + b) / 2 for a, b in zip(lower, upper, strict=True)]
-    says = " / ".join(dict.fromkeys(f"{float(tau):.4g}" for tau in middle))
-    bound = gate.bind(positive={"tau": middle[0]}, negative={"tau": middle[1]})
+def _calibrated(gate: Gate, solve: Callable[[Gate, Sign], Calibration]) -> Gate:
+    found = [solve(gate, sign) for sign in SIGNS]
+    positive, negative = ((one.lower + one.upper) / 2 for one in found)
+    says = " / ".join(dict.fromkeys(f"{float(tau):.4g}" for tau in (positive, negative)))
+    bound = gate.bind(positive={"tau": positive}, negative={"tau": negative})
     return replace(bound, name=f"{gate.name}, τ = {says}")
 
 
@@ -102,8 +118,9 @@ def gate_curves(
 ) -> Axes:
     """One panel: a quantity of each gate over r or log r.
 
-    Half-widths, where w has fallen to 1/2, are marked with dots. `baseline` is drawn as a grey shape behind the rest,
-    both its branches where sign is "both" (which is for gates that do not distinguish the signs).
+    Half-widths, where w has fallen to 1/2, are marked with dots, the largest score weight with a triangle; hatched is
+    r <= 0, which no ratio reaches. `baseline` is drawn as a grey shape behind the rest, both its branches where sign is
+    "both" (which is for gates that do not distinguish the signs).
     """
     with house_style():
         axes = plt.subplots(figsize=(COLUMN, 0.72 * COLUMN))[1] if ax is None else ax
@@ -127,8 +144,14 @@ def gate_curves(
             axes.plot(
                 at, evaluate(gate, drawn, quantity, ends), "o", color=colour(index), ms=2.6, label="_half", zorder=4
             )
+            if quantity == "score" and 0 < (top := int(numbers.argmax())) < len(numbers) - 1:
+                axes.plot(where[top], numbers[top], "^", color=colour(index), ms=3.2, label="_sup", zorder=4)
         _limits(axes, quantity, curves)
-        axes.set_xlim(where[0], where[-1])
+        if axis == "ratio" and where[0] == LEAST:
+            axes.axvspan(UNREACHED * where[-1], 0, facecolor="none", edgecolor=PALE, hatch="////", lw=0, zorder=0)
+            axes.set_xlim(UNREACHED * where[-1], where[-1])
+        else:
+            axes.set_xlim(where[0], where[-1])
         axes.xaxis.set_major_locator(MaxNLocator(5))
         axes.set_xlabel(X_SAYS[axis])
         axes.set_ylabel(SAYS[quantity])
@@ -147,7 +170,7 @@ def _ratios(gates: Sequence[Gate], axis: Axis) -> Array:
     widest = max(halves, default=0.2)
     if axis == "ratio":
         reach = 3.5 * widest
-        return np.linspace(max(1 - reach, 1e-6), 1 + reach, POINTS)
+        return np.linspace(max(1 - reach, LEAST), 1 + reach, POINTS)
     reach = min(np.log1p(10 * widest), 6.0)
     return np.exp(np.linspace(-reach, reach, POINTS))
 
@@ -185,15 +208,16 @@ def curve_grid(
                 ax.set_ylabel("")
             if len({s for row in panels for *_, s in row}) > 1:
                 ax.text(0.03, 0.98, BRANCH[sign], transform=ax.transAxes, va="top", ha="left")
-        _legend(figure, grid, title)
+        legend_above(figure, grid, title)
     return list(grid.flat)
 
 
-def _legend(figure: Figure, grid: Any, title: str) -> None:
+def legend_above(figure: Figure, grid: Any, title: str = "") -> None:
+    """One legend for all panels, the baseline last."""
     handles: dict[str, Line2D] = {}
     for ax in grid.flat:
         handles |= {str(line.get_label()): line for line in ax.get_lines() if not str(line.get_label()).startswith("_")}
-    names = sorted(handles, key=lambda name: handles[name].get_color() == PALE)  # the baseline last
+    names = sorted(handles, key=lambda name: handles[name].get_color() == PALE)
     columns = math.ceil(len(names) / 2) if len(names) > 2 else len(names)
     figure.legend([handles[n] for n in names], names, loc="outside upper center", ncols=columns, title=title or None)
 
