@@ -118,7 +118,7 @@ def panel(axes: Axes, gate: Gate, sign: Sign, refuted: Sequence[Requirement] = (
         numbers |= {gate.parameter(name): sympy.Rational(value) for name, value in witness.parameters.items()}
     curves = dict(_curves(gate, sign, numbers))
     quantity = "weight" if witness is None else _quantity(witness, curves)
-    marks = [] if witness is None else [_float(text) for text in witness.r]
+    marks = [] if witness is None else [_float(text) for text in witness.r if text != "0"]
     ratio = _ratios(curves["weight"], marks)
     drawn = curves[quantity](ratio)
     axes.axvline(1, color=PALE, lw=0.5, zorder=0)
@@ -144,10 +144,11 @@ def _mark(axes: Axes, witness: Witness, marks: list[float], curve: Callable[[Arr
     line: Any = {"color": BROKEN, "gid": f"witness-{witness.kind}"}
     if witness.kind == "tail":
         bound = next(_float(end) for end in witness.enclosure[0] if "oo" not in end)
-        high = axes.get_xlim()[1]
-        axes.fill_between([marks[0], high], 0, bound, alpha=0.18, lw=0, **line)
-        axes.plot([marks[0], high], [bound, bound], ls="--", **line)
-        axes.plot([marks[0]], [bound], "|", ms=9, color=BROKEN)
+        ends = axes.get_xlim()
+        from_to = (ends[0], marks[-1]) if witness.r[0] == "0" else (marks[0], ends[1])
+        axes.fill_between(from_to, 0, bound, alpha=0.18, lw=0, **line)
+        axes.plot(from_to, [bound, bound], ls="--", **line)
+        axes.plot([marks[-1]], [bound], "|", ms=9, color=BROKEN)
         return
     places = marks if witness.kind == "pair" else marks[:1] * max(len(heights), 1)
     fits = _fits(witness, places, curve)

@@ -14,7 +14,8 @@ class Witness:
     """An exact place where a requirement fails; rationals as strings, so that anyone can evaluate it by hand.
 
     kind: `point`: the statement fails at r[0]; `pair`: it fails between r[0] and r[1] (w rises, or a sign changes);
-    `jump`: the one-sided limits at r[0] differ; `tail`: phi >= enclosure[0] > 0 on [r[0], oo).
+    `jump`: the one-sided limits at r[0] differ; `tail`: phi lies in enclosure[0], which is apart from 0, on [r[0], oo),
+    or on (0, r[1]] where r is ("0", r[1]).
     enclosure: for each r of the witness (for `jump`: left, right) an interval that contains the quantity named in why,
     or, where a user's requirement is about a limit (`weight(0)`, `tail order`), that limit.
     """

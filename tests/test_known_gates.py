@@ -85,6 +85,9 @@ ADMITTED = [
 ]  # fmt: skip
 
 REFUTED = [
+    known("f = log r", "value", "log(r)", (PEAK, DECAY, VANISHING, VALUE)),
+    known("f falls without end as r -> 0", "value", "1 - 1/r", (PEAK, DECAY, VALUE, SCORE)),
+    known("and so in log r", "weight", "exp(-3*z)*sech(z)", (PEAK, DECAY, VALUE, SCORE)),
     known("f = r", "value", "r", (VANISHING, VALUE, SCORE)),
     known("f = r^2/2", "value", "r^2/2", (PEAK, DECAY, VANISHING, VALUE, SCORE)),
     known("a constant", "value", "1", (PEAK, FIRST)),

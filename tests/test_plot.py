@@ -38,7 +38,8 @@ def ratios(certificate: Certificate, kind: str) -> set[float]:
 
 
 @pytest.mark.parametrize(
-    ("gate", "kind"), [("hard-clip", "jump"), ("hard-clip", "tail"), (NEEDLE, "pair"), ("spo", "point")]
+    ("gate", "kind"),
+    [("hard-clip", "jump"), ("hard-clip", "tail"), (NEEDLE, "pair"), ("spo", "point")],
 )
 def test_a_witness_is_drawn_at_its_ratios(gate: str | Gate, kind: str) -> None:
     certificate = certify(gate)
@@ -50,6 +51,11 @@ def test_a_witness_is_drawn_at_its_ratios(gate: str | Gate, kind: str) -> None:
         assert low < min(xs)
         assert max(xs) <= high
         assert low < 1 < high
+
+
+def test_a_bound_of_phi_next_to_zero_is_drawn_up_to_its_ratio() -> None:
+    panels = marked(draw(certify("aspo", "trust-region")), "tail")
+    assert {1 / 3, 3.0} <= {max(xs) if min(xs) < 1 else min(xs) for _, xs in panels}
 
 
 def test_a_jump_is_drawn_from_limit_to_limit() -> None:

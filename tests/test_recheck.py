@@ -36,6 +36,7 @@ USER_GATES = {
     "corners that change order": ('value = "Min(r, 3/2, 1 + tau)"', "(0, oo)"),
     "needle": ('weight = "sech(5*(r-1))^2 + 1e-6*exp(-((r-37)*100)^2)"', None),
     "pole": ('value = "1 + 1/(r - 2)"', None),
+    "unbounded towards 0": ('value = "1 - 1/r"', None),
     "removable singularity": ('weight = "tanh(tau*(r - 1))/(tau*(r - 1))"', "(0, oo)"),
     "removable singularity away from 1": ('weight = "exp(-(r-1)^2)/2 + (1 - exp(-(r-2)^2))/(r-2)^2/2"', None),
     "pole at an irrational place": ('weight = "1/(r^2 - 2)"', None),
@@ -222,6 +223,14 @@ def other_bracket(c: dict[str, Any]) -> None:
     entry(c, "continuously-differentiable")["witness"]["r"] = ["3/2", "5/2"]
 
 
+def longer_head(c: dict[str, Any]) -> None:
+    entry(c, "bounded-value")["witness"]["r"] = ["0", "2"]
+
+
+def head_as_tail(c: dict[str, Any]) -> None:
+    entry(c, "bounded-value")["witness"]["r"] = ["1"]
+
+
 def other_point(c: dict[str, Any]) -> None:
     entry(c, "continuously-differentiable")["witness"]["r"] = ["3"]
 
@@ -333,6 +342,8 @@ FORGERIES: list[tuple[str, Forgery, str]] = [
     ("hard-clip", other_jump, "nothing jumps"),
     ("pole at an irrational place", other_bracket, "not shown to break"),
     ("jump at an irrational place", other_bracket, "not shown to break"),
+    ("unbounded towards 0", longer_head, "the tail starts after"),
+    ("unbounded towards 0", head_as_tail, "the end is not r = oo"),
     ("pole", other_point, "not shown to be undefined"),
     ("undefined logarithm", other_point, "not shown to be undefined"),
     ("arctan", remove_requirement, "not every requirement"),

@@ -4,12 +4,15 @@
     limit     phi, brought into a form in s = 1/t without indeterminate operations, has the limit 0
     slope     d log phi / d log r has a limit < 0: phi falls at least like a power of r, faster still if it is -oo
 
-and refutations: at one parameter value phi >= c > 0 on all of [R, oo), by its enclosure there or because it grows.
+and refutations: at one parameter value phi >= c > 0 on all of [R, oo), by its enclosure there or because it grows. The
+same on (0, R] makes f unbounded as r -> 0: f(R) - f(r) is the integral of phi over log r, at least c log(R/r).
 """
 
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from fractions import Fraction
+from typing import ClassVar, Literal
 
 import sympy
 from sympy import Add, Expr, Mul, Rational, Symbol
@@ -19,7 +22,7 @@ from sapo_gates.functions import substitute
 from sapo_gates.prove.enclose import compiled
 from sapo_gates.prove.forms import is_shown, log_derivative, normal, tamed
 from sapo_gates.prove.interval import INFINITY, Interval, Undefined
-from sapo_gates.prove.limits import TO_INFINITY, ZERO_FROM_ABOVE, Limit, limit
+from sapo_gates.prove.limits import TO_INFINITY, TO_MINUS_INFINITY, ZERO_FROM_ABOVE, Limit, limit
 from sapo_gates.prove.sections import Branch, Section, domain_interval
 
 S = Symbol("s_", positive=True)
@@ -66,6 +69,8 @@ class Tail:
 
     branch: Branch
     section: Section
+    end: ClassVar[Literal["zero", "infinity"]] = "infinity"
+    outwards: ClassVar[Literal[-1, 1]] = 1
 
     @property
     def ratio(self) -> Expr:
@@ -113,41 +118,91 @@ class Tail:
                 return {**key, "rule": "slope", "form": sympy.sstr(at_infinity[1])}
         return None
 
+    @property
+    def starts(self) -> Iterator[Fraction]:
+        """Values of t from which on a bound of phi is sought."""
+        for exponent in (0, 1, 2, 3, 4, 6, 8, 12, 16, 24, 32):
+            yield max(Fraction(2**exponent), Fraction(self.section.t_lower))
+
+    def beyond(self, start: Fraction) -> Interval:
+        """The values of t from the start to the end."""
+        return Interval.of(start, float("inf"))
+
+    def forms(self, expression: Expr) -> list[tuple[Expr, Symbol]]:
+        """Equal expressions in t or in s = 1/t."""
+        return [(form, variable) for form, variable, _ in expressions_at_infinity(expression, self.section.t)]
+
+    def limit(self, expression: Expr) -> tuple[Limit, Expr] | None:
+        """The limit of a parameter-free expression at the end, and the form that shows it."""
+        return limit_at_infinity(expression, self.section.t, {})
+
     def lower_bound(self, weight: Expr, parameters: Mapping[Symbol, Rational]) -> "TailBound | None":
-        """c, R with |phi| >= c > 0 on [R, oo) at these parameters, or None."""
+        """c, R with |phi| >= c > 0 from R to the end at these parameters, or None."""
         t = self.section.t
         weight = substitute(weight, parameters)
         phi = substitute(self.score(weight), parameters)
-        slope = substitute(self.score_slope(weight), parameters)
-        phi_forms, slope_forms = list(expressions_at_infinity(phi, t)), list(expressions_at_infinity(slope, t))
-        for exponent in (0, 1, 2, 3, 4, 6, 8, 12, 16, 24, 32):
-            start = max(Fraction(2**exponent), Fraction(self.section.t_lower))
+        slopes = self.forms(self.outwards * substitute(self.score_slope(weight), parameters))
+        scores = self.forms(phi)
+        for start in self.starts:
             if _range(weight, {t: Interval.of(start, start)}) is None:  # a tail does not start at a singularity
                 continue
-            beyond = Interval.of(start, float("inf"))
-            for form, variable, _ in phi_forms:
-                where = beyond if variable == t else beyond.reciprocal()
-                range_ = _range(form, {variable: where})
+            beyond = self.beyond(start)
+            for form, variable in scores:
+                range_ = _range(form, {variable: beyond if variable == t else beyond.reciprocal()})
                 if range_ is None:
                     continue
                 for sign, signed in ((1, range_), (-1, -range_)):
                     if signed.lower > 0:
-                        return TailBound(start, _below(signed.lower), sign, "enclosure", sympy.sstr(form))
+                        return TailBound(start, below_number(signed.lower), sign, "enclosure", sympy.sstr(form))
             at_start = _range(phi, {t: Interval.of(start, start)})
             if at_start is None or at_start.contains_zero:
                 continue
             sign = 1 if at_start.is_positive else -1
-            smallest = _below((at_start if sign > 0 else -at_start).lower)
-            for form, variable, _ in slope_forms:
+            smallest = below_number((at_start if sign > 0 else -at_start).lower)
+            for form, variable in slopes:
                 range_ = _range(form, {variable: beyond if variable == t else beyond.reciprocal()})
                 if range_ is not None and range_.is_nonnegative and smallest > 0:
-                    return TailBound(start, smallest, sign, "slope", sympy.sstr(form))
+                    return TailBound(start, smallest, sign, "slope", sympy.sstr(self.outwards * form))
+        return None
+
+
+@dataclass(frozen=True)
+class Head(Tail):
+    """The first section of a branch, seen from r = 0; not in the scaled chart, where r = 0 is an inner point."""
+
+    end: ClassVar[Literal["zero", "infinity"]] = "zero"
+    outwards: ClassVar[Literal[-1, 1]] = -1
+
+    @property
+    def starts(self) -> Iterator[Fraction]:
+        """Values of t down to which a bound of phi is sought."""
+        upper = self.section.t_upper
+        for exponent in (0, 1, 2, 3, 4, 6, 8, 12, 16, 24, 32):
+            if isinstance(self.section.t_lower, float):
+                yield min(Fraction(-(2**exponent)), Fraction(upper))
+            else:
+                yield Fraction(upper) / 2**exponent
+
+    def beyond(self, start: Fraction) -> Interval:
+        """The values of t from r = 0 to the start."""
+        return Interval.of(self.section.t_lower, start, True)
+
+    def forms(self, expression: Expr) -> list[tuple[Expr, Symbol]]:
+        """Equal expressions in t."""
+        return [(form, self.section.t) for form in (expression, tamed(sympy.cancel, expression))]
+
+    def limit(self, expression: Expr) -> tuple[Limit, Expr] | None:
+        """The limit of a parameter-free expression as r -> 0, and the form that shows it."""
+        end = TO_MINUS_INFINITY if isinstance(self.section.t_lower, float) else ZERO_FROM_ABOVE
+        for form, variable in self.forms(expression):
+            with suppress(Undefined):
+                return limit(form, variable, end, {}), form
         return None
 
 
 @dataclass(frozen=True)
 class TailBound:
-    """sign * phi >= bound on [t = start, oo), shown by an enclosure or by phi growing there."""
+    """sign * phi >= bound from t = start to the end, shown by an enclosure or by phi growing towards it."""
 
     start: Fraction
     bound: Fraction
@@ -163,7 +218,7 @@ def _range(expression: Expr, box: Mapping[Symbol, Interval]) -> Interval | None:
         return None
 
 
-def _below(number: object) -> Fraction:
+def below_number(number: object) -> Fraction:
     """A short rational below a positive exact number."""
     assert number != INFINITY
     mantissa, exponent = number.man_exp()  # type: ignore[attr-defined]

@@ -20,7 +20,7 @@ from sapo_gates.prove.enclose import compiled
 from sapo_gates.prove.interval import Interval, Undefined, working_precision
 from sapo_gates.prove.points import Point, parameter_points, rational
 from sapo_gates.prove.sections import Branch, Section, Unsupported, section_key, value_at, zeros
-from sapo_gates.prove.tails import Tail, limit_at_infinity
+from sapo_gates.prove.tails import Tail, below_number
 from sapo_gates.verdict import Sign, Witness
 
 WITNESS_PRECISION = 256
@@ -251,14 +251,15 @@ def _tail_at(tail: Tail, parameters: Point) -> tuple[Witness, dict[str, object]]
     if bound is None or start is None:
         return None
     c = rational(bound.bound)
+    at_zero = tail.end == "zero"
     found = Witness(
         kind="tail",
-        r=(str(start),),
+        r=("0", str(start)) if at_zero else (str(start),),
         parameters=names(parameters),
         enclosure=((str(c), "oo") if bound.sign > 0 else ("-oo", str(-c)),),
-        why=f"{'phi' if bound.sign > 0 else '-phi'} >= {c} on [{start}, oo)",
+        why=f"{'phi' if bound.sign > 0 else '-phi'} >= {c} on {f'(0, {start}]' if at_zero else f'[{start}, oo)'}",
     )
-    key = section_key(tail.branch, tail.section)
+    key = {**section_key(tail.branch, tail.section), "end": tail.end}
     return found, {"tail": {**key, "start": str(bound.start), "rule": bound.rule, "form": bound.form}}
 
 
@@ -269,32 +270,36 @@ def unbounded_score(gate: Gate, side: Sign, tail: Tail) -> tuple[Witness, dict[s
         found = None if form is None else _tail_at(tail, parameters)
         if form is not None and found is not None:
             witness, evidence = found
-            return replace(witness, why=f"|phi| -> oo as r -> oo; {witness.why}"), {**evidence, "limit": form}
+            end = "0" if tail.end == "zero" else "oo"
+            return replace(witness, why=f"|phi| -> oo as r -> {end}; {witness.why}"), {**evidence, "limit": form}
     return None
 
 
 def _infinite_limit(tail: Tail, parameters: Point) -> dict[str, str] | None:
-    weight, t = tail.section.weight, tail.section.t
+    weight = tail.section.weight
     if weight == 0:
         return None
-    score = limit_at_infinity(substitute(tail.score(weight), parameters), t, {})
+    score = tail.limit(substitute(tail.score(weight), parameters))
     if score is not None:
         return {"rule": "limit", "form": sympy.sstr(score[1])} if score[0].infinite else None
-    slope = limit_at_infinity(substitute(tail.score_slope(weight), parameters), t, {})
-    if slope is not None and slope[0].is_away_from_zero > 0:
+    slope = tail.limit(substitute(tail.score_slope(weight), parameters))
+    if slope is not None and slope[0].is_away_from_zero == tail.outwards:
         return {"rule": "slope", "form": sympy.sstr(slope[1])}
     return None
 
 
 def _first_ratio(tail: Tail, t: Fraction, parameters: Point) -> Rational | None:
-    """The r at t, or a slightly larger short rational."""
+    """The r at t, or a short rational slightly nearer to the end."""
     exact = substitute(tail.ratio, {tail.section.t: rational(t), **parameters})
     if isinstance(exact, Rational):
         return exact if exact > 0 else None
-    upper = compiled(exact)({}).upper
-    if not upper.is_finite() or upper > 2**60:
+    range_ = compiled(exact)({})
+    if tail.end == "zero":
+        below = below_number(range_.lower) if range_.lower > 0 else Fraction(0)
+        return rational(below) if below > 0 else None
+    if not range_.upper.is_finite() or range_.upper > 2**60:
         return None
-    mantissa, exponent = (int(part) for part in upper.man_exp())
+    mantissa, exponent = (int(part) for part in range_.upper.man_exp())
     return rational(Fraction(ceil(Fraction(mantissa) * Fraction(2) ** exponent * 64), 64))
 
 

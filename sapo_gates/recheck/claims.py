@@ -361,11 +361,14 @@ def spelled(branch: Branch, section: Section, expression: Expr, text: str) -> tu
     return form, inverse
 
 
-def limit_of(branch: Branch, section: Section, expression: Expr, text: str, box: Box | None = None) -> Limit:
-    """The limit as r -> oo by such a form, for all parameters of the cell, or in the box."""
+def limit_of(
+    branch: Branch, section: Section, expression: Expr, text: str, box: Box | None = None, end: Limit = UP
+) -> Limit:
+    """The limit of t -> end by such a form (in s only as t -> oo), for all parameters of the cell, or in the box."""
     form, inverse = spelled(branch, section, expression, text)
     box = spans(dict(section.cell)) if box is None else box
-    return limit(form, S, ABOVE, box) if inverse else limit(form, section.t, UP, box)
+    require(not inverse or end is UP, "a form in s = 1/t is one for t -> oo")
+    return limit(form, S, ABOVE, box) if inverse else limit(form, section.t, end, box)
 
 
 def at_zero(branch: Branch, section: Section, entry: Entry, expression: Expr, *, integrably: bool = False) -> None:

@@ -25,7 +25,7 @@ from sapo_gates.recheck.algebra import (
     value_at_end,
 )
 from sapo_gates.recheck.claims import limit_of, score_slope, spelled
-from sapo_gates.recheck.limits import ABOVE, limit
+from sapo_gates.recheck.limits import ABOVE, DOWN, UP, limit
 from sapo_gates.recheck.sections import NUMBER, Branch, S, fraction, read_section, require
 from sapo_gates.recheck.spans import INFINITY, Span, Undefined, rational_span, span_of, working_precision
 
@@ -127,8 +127,9 @@ def refuted(branch: Branch, id_: str, witness: Witness, evidence: Mapping[str, A
     with working_precision(WITNESS_BITS):
         place = Place(branch, witness)
         ratios = [exact(text) for text in witness["r"]]
-        require(all(ratio > 0 for ratio in ratios), "the witness's r is not positive")
         kind, stated = witness["kind"], witness["enclosure"]
+        at_zero = kind == "tail" and ratios[0] == 0  # on (0, r[1]]
+        require(all(ratio > 0 for ratio in ratios[at_zero:]), "the witness's r is not positive")
         checks = {
             ("monotone-decay", "pair"): _grows,
             ("monotone-decay", "jump"): _jumps_up,
@@ -141,13 +142,13 @@ def refuted(branch: Branch, id_: str, witness: Witness, evidence: Mapping[str, A
             ("continuously-differentiable", "pair"): _broken_between,
             ("continuously-differentiable", "point"): _undefined_at,
         }
-        count = 2 if kind == "pair" else 1
+        count = 2 if kind == "pair" or at_zero else 1
         require(len(ratios) == count, "a {} has {} r", kind, count)
         ranges = 0 if checks.get((id_, kind)) is _undefined_at else 1 if kind in ("point", "tail") else 2
         require(kind == "tail" or not evidence, "evidence where the witness is all there is")
         require(len(stated) == ranges, "a {} against {} has {} enclosures", kind, id_, ranges)
-        if kind == "tail" and id_ in ("vanishing-score", "bounded-value", "bounded-score"):
-            _tail(place, ratios[0], stated, evidence, grows=id_ == "bounded-score")
+        if kind == "tail" and id_ in ("bounded-value", "bounded-score", *(() if at_zero else ("vanishing-score",))):
+            _tail(place, ratios[-1], stated, evidence, at_zero, grows=id_ == "bounded-score")
             return
         require((id_, kind) in checks, "a {!r} is no witness against {}", kind, id_)
         try:
@@ -355,8 +356,10 @@ def _is_apart_from_zero(range_: Span) -> bool:
     return range_.is_finite and (range_.is_positive or range_.is_negative)
 
 
-def _tail(place: Place, start: Rational, stated: Any, evidence: Mapping[str, Any], *, grows: bool) -> None:
-    """|phi| >= c > 0 on [R, oo), with one sign; and |phi| -> oo if it is to be unbounded."""
+def _tail(
+    place: Place, start: Rational, stated: Any, evidence: Mapping[str, Any], at_zero: bool, *, grows: bool
+) -> None:
+    """|phi| >= c > 0 on [R, oo), or on (0, R], with one sign; and |phi| -> oo if it is to be unbounded."""
     tail = evidence["tail"]
     section = read_section(place.branch, tail)
     for p, one in section.cell:
@@ -365,18 +368,21 @@ def _tail(place: Place, start: Rational, stated: Any, evidence: Mapping[str, Any
             value < one.high or (value == one.high and one.high_in)
         )
         require(inside, "{} = {} is outside the section's cell", p, value)
-    t = section.t
+    t, whole = section.t, section.t_range
     first = fraction(tail["start"])
-    require(section.upper is sympy.oo and first >= section.t_range.low, "the tail does not start in the last section")
+    require(tail["end"] == ("zero" if at_zero else "infinity"), "the end is not r = {}", "0" if at_zero else "oo")
+    starts = (section.chart, section.lower) in (("ratio", 0), ("log-scaled", -sympy.oo))
+    is_end = starts if at_zero else section.upper is sympy.oo
+    require(is_end and whole.low <= first <= whole.high, "the tail does not start in the last section before its end")
     at = Rational(first.numerator, first.denominator)
     ratio = substitute(section.ratio, place.point)
     behind = span_of(start - substitute(ratio, {t: at}))({})
-    require(behind.low >= 0, "the tail starts after r = {}", start)
+    require((-behind if at_zero else behind).low >= 0, "the tail starts after r = {}", start)
     branch_weight = place.branch.quantity(section, "weight")
     weight = substitute(branch_weight, place.point)
     phi = ratio * weight
     rate = substitute(score_slope(section, branch_weight), place.point)
-    beyond = Range(first, float("inf"), True)
+    beyond = Range(whole.low, first, False, True) if at_zero else Range(first, float("inf"), True)
     require(enclose_split(weight, {t: beyond}, lambda _: True), "w is not defined on the tail")
     (low, high) = map(number, stated[0])
     sign = 1 if low > 0 else -1
@@ -392,13 +398,15 @@ def _tail(place: Place, start: Rational, stated: Any, evidence: Mapping[str, Any
         found = image(phi)
     else:
         require(tail["rule"] == "slope", "no rule {!r}", tail["rule"])
-        require(image(rate).low >= 0, "phi is not shown to grow")
+        growth = image(rate)
+        require((-growth if at_zero else growth).low >= 0, "phi is not shown to grow")
         found = span_of(substitute(phi, {t: at}))({})
     require((found if sign > 0 else -found).low >= c, "|phi| >= {} does not hold on the tail", stated[0])
     if grows:
         grown = evidence["limit"]
-        if grown["rule"] == "limit":
-            holds = limit_of(place.branch, section, phi, grown["form"], {}).is_infinite
-        else:
-            holds = grown["rule"] == "slope" and limit_of(place.branch, section, rate, grown["form"], {}).tends(1)
-        require(holds, "phi does not grow without end")
+        require(grown["rule"] in ("limit", "slope"), "no rule {!r}", grown["rule"])
+        by_limit = grown["rule"] == "limit"
+        end = (ABOVE if section.chart == "ratio" else DOWN) if at_zero else UP
+        towards = limit_of(place.branch, section, phi if by_limit else rate, grown["form"], {}, end)
+        grew = towards.is_infinite if by_limit else towards.tends(-1 if at_zero else 1)
+        require(grew, "phi does not grow without end")

@@ -10,7 +10,7 @@ Source: requirement 7 of the profile trust-region.
 
 from sapo_gates.prove.case import Case
 from sapo_gates.prove.ends import bounded_inside, limit_near_infinity, near_zero, vanishes_near_infinity
-from sapo_gates.prove.tails import Tail
+from sapo_gates.prove.tails import Head, Tail
 from sapo_gates.prove.witness import unbounded_score
 from sapo_gates.verdict import Proved, Refuted, Undecided, Verdict
 
@@ -30,9 +30,12 @@ def prove(case: Case) -> Verdict:
             if found is not None:
                 return Refuted(method="limit of phi", witness=found[0], evidence=found[1])
             return Undecided(method="limit of phi", left="whether phi is bounded as r -> oo is not shown")
-        first = Tail(branch, branch.sections[0])
+        first = Head(branch, branch.sections[0])
         at_zero = near_zero(branch, first.score(first.section.weight))
         if at_zero is None:
+            found = unbounded_score(case.gate, case.side, first)
+            if found is not None:
+                return Refuted(method="limit of phi", witness=found[0], evidence=found[1])
             return Undecided(method="limit of phi", left="whether phi is bounded as r -> 0 is not shown")
         ends += [at_zero, at_infinity]
     inside = bounded_inside(case, "weight", case.claim("weight defined"))

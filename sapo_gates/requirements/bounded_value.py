@@ -4,7 +4,7 @@ Says: sup |f(r) - f(1)| < oo over (0, oo), for each parameter in the domain.
 Why: an unbounded objective term rewards pushing one token's ratio without end.
 Proof: f (or, where only w is declared, w) is continuous inside every section with finite limits at every breakpoint,
     f has finite limits as r -> 0 and r -> oo; where f is only known as the integral of w, phi falls like a power of r.
-Fails: hard clipping for A <= 0, where f = r.
+Fails: hard clipping for A <= 0, where f = r; f = log r, whose phi is 1 also as r -> 0.
 Source: requirement 6 of the profile trust-region.
 """
 
@@ -17,7 +17,7 @@ from sapo_gates.prove.ends import (
     vanishes_near_infinity,
 )
 from sapo_gates.prove.joins import Quantity
-from sapo_gates.prove.tails import Tail
+from sapo_gates.prove.tails import Head, Tail
 from sapo_gates.prove.witness import lower_bounded_tail
 from sapo_gates.verdict import Proved, Refuted, Undecided, Verdict
 
@@ -36,6 +36,10 @@ def prove(case: Case) -> Verdict:
             at_zero, at_infinity = integrable_near_zero(branch), vanishes_near_infinity(branch, integrably=True)
         if at_infinity is None:
             found = lower_bounded_tail(case.gate, case.side, Tail(branch, last))
+            if found is not None:
+                return Refuted(method="phi bounded away from 0", witness=found[0], evidence=found[1])
+        if at_zero is None:
+            found = lower_bounded_tail(case.gate, case.side, Head(branch, first))
             if found is not None:
                 return Refuted(method="phi bounded away from 0", witness=found[0], evidence=found[1])
         if at_zero is None or at_infinity is None:
