@@ -64,9 +64,15 @@ def find_recipe(name: str) -> Path | None:
 def load_recipe(name: str) -> dict[str, Any]:
     """Read a recipe: a path to a YAML file, or the name of one that ships.
 
+    `base: NAME` in it names another recipe, in the same folder or shipped, that it is laid on.
+
     Raises:
-        ConfigError: there is no such file, or it is not a YAML mapping.
+        ConfigError: there is no such file, it is not a YAML mapping, or it is a base of itself.
     """
+    return _read_recipe(name, ())
+
+
+def _read_recipe(name: str, above: tuple[Path, ...]) -> dict[str, Any]:
     path = find_recipe(name)
     shipped = sorted(p.name for p in RECIPES.glob("*.yaml"))
     if path is None:
@@ -77,7 +83,13 @@ def load_recipe(name: str) -> dict[str, Any]:
         raise ConfigError(f"recipe {path} is not YAML: {' '.join(str(error).split())}.") from None
     if not isinstance(values, dict):
         raise ConfigError(f"recipe {path} must be a mapping like 'optim: {{lr: 1e-6}}', not {type(values).__name__}.")
-    return values
+    if "base" not in values:
+        return values
+    base = values.pop("base")
+    if path in above:
+        raise ConfigError(f"recipe {path} is a base of itself: {' → '.join(p.name for p in (*above, path))}.")
+    beside = path.parent / str(base)
+    return merge(_read_recipe(str(beside if beside.is_file() else base), (*above, path)), values)
 
 
 def parse_flags(flags: Sequence[str]) -> dict[str, Any]:
