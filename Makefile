@@ -32,7 +32,7 @@ PEERS := $(patsubst peers/%.txt,.venv-peers/%/.ready,$(wildcard peers/*.txt))
 peers: $(PEERS)
 
 test-peers: .venv-peers/verl/.ready
-	.venv-peers/verl/bin/python -m pytest -q -m verl tests/adapters/test_verl.py $(PYTEST)
+	.venv-peers/verl/bin/python -m pytest -q -m verl tests/adapters/test_verl.py tests/adapters/test_page.py $(PYTEST)
 
 .venv-peers/%/.ready: peers/%.txt pyproject.toml
 	$(PYTHON) -m venv .venv-peers/$*

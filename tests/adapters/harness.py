@@ -84,28 +84,41 @@ def every_batch() -> dict[str, Batch]:
     return found | {f"{kind} {dtype}": killers(dtype, kind) for kind in KILLERS for dtype in DTYPES}
 
 
-def trl_trainer(kind: type, **options: Any) -> Any:
-    """A trainer of a tiny random model, on the CPU; options that GRPOConfig does not have are the trainer's own."""
+def trl_ingredients() -> dict[str, Any]:
+    """A tiny random model, and what else TRL trains with; nothing is downloaded."""
     from datasets import Dataset
-    from trl import GRPOConfig
 
     from sapo_train.models import tiny_model
 
     model, tokenizer = tiny_model()
+    prompts = Dataset.from_dict({"prompt": ["hello", "tell me", "what", "why"] * 2})
+    return {"model": model, "tokenizer": tokenizer, "prompts": prompts, "reward": letters}
+
+
+def letters(completions: list[str], **_: Any) -> list[float]:
+    """A reward that a random model gets some of."""
+    return [float(sum(map(str.isalpha, text))) for text in completions]
+
+
+def trl_trainer(kind: type, **options: Any) -> Any:
+    """A trainer of a tiny random model, on the CPU; options that GRPOConfig does not have are the trainer's own."""
+    from trl import GRPOConfig
+
     config = {
         "output_dir": tempfile.gettempdir(), "use_cpu": True, "bf16": False, "report_to": [], "save_strategy": "no",
         "disable_tqdm": True, "loss_type": "sapo", "per_device_train_batch_size": 4, "num_generations": 4,
         "max_completion_length": 8, "num_iterations": 2, "optim": "sgd", "lr_scheduler_type": "constant",
     }  # fmt: skip
     known = {name: options.pop(name) for name in list(options) if name in GRPOConfig.__dataclass_fields__}
+    ingredients = trl_ingredients()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # TRL uses names that transformers has deprecated
         return kind(
-            model=model,
-            reward_funcs=lambda completions, **_: [float(sum(map(str.isalpha, text))) for text in completions],
+            model=ingredients["model"],
+            reward_funcs=ingredients["reward"],
             args=GRPOConfig(**config | known),
-            train_dataset=Dataset.from_dict({"prompt": ["hello", "tell me", "what", "why"]}),
-            processing_class=tokenizer,
+            train_dataset=ingredients["prompts"],
+            processing_class=ingredients["tokenizer"],
             **options,
         )
 

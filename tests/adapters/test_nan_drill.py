@@ -69,6 +69,12 @@ def test_trls_sapo_is_not_finite_where_the_ratio_overflows_nor_where_a_masked_lo
         )
 
 
+def test_at_sequence_level_trl_itself_spreads_a_masked_nan_before_the_gate_sees_it(harness, sigmoid_gate):
+    trainer = harness.trl_trainer(GatedGRPOTrainer, gate=sigmoid_gate, importance_sampling_level="sequence")
+    finite = {kind: harness.trl_step(trainer, harness.killers(torch.float32, kind)).finite for kind in harness.KILLERS}
+    assert finite == {kind: kind != "masked NaN" for kind in harness.KILLERS}, "docs/adapters.md says so"
+
+
 @pytest.mark.parametrize("to", EXPORTS)
 def test_an_exported_file_does_without_this_package_and_gives_the_same_bits(to, step, harness, exported_steps):
     construct = "trainer = harness.trl_trainer(exported.GatedGRPOTrainer)" if to == "trl" else ""
