@@ -91,7 +91,7 @@ def check_options(args: Any) -> None:
         if field.name in TRL_GATES and getattr(args, field.name) != field.default:
             raise AdapterError(
                 f"{field.name}={getattr(args, field.name)} would change nothing: it belongs to a gate of TRL's, which "
-                f"is replaced; leave it out, and give the gate's own parameters, such as positive={{'tau': 10}}."
+                f"is replaced; leave it out: this gate has parameters of its own."
             )
 
 

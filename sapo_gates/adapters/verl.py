@@ -36,8 +36,8 @@ def policy_loss(gate: TorchGate) -> PolicyLoss:
         log_prob: Tensor,
         advantages: Tensor,
         response_mask: Tensor,
-        loss_agg_mode: str = "seq-mean-token-mean",
-        config: Any = None,
+        loss_agg_mode: str,
+        config: Any,
         rollout_is_weights: Tensor | None = None,
     ) -> tuple[Tensor, dict[str, Any]]:
         """All tensors [B, T]; the papers' reduction is `seq-mean-token-mean`, and verl's default is another."""

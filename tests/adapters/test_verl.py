@@ -145,11 +145,14 @@ def test_a_name_that_is_no_certified_gate_is_refused(name, error, says):
         get_policy_loss_fn(name)
 
 
-def test_hydra_takes_the_name_without_quotes():
-    from hydra.core.override_parser.overrides_parser import OverridesParser
+def test_verls_configuration_takes_the_name_without_quotes():
+    from hydra import compose, initialize_config_module
 
-    override = OverridesParser.create().parse_override(f"actor.policy_loss.loss_mode={SIGMOID}")
-    assert override.value() == SIGMOID
+    field = "actor_rollout_ref.actor.policy_loss.loss_mode"
+    name = f"{SIGMOID}/7"
+    with initialize_config_module("verl.trainer.config", version_base=None):
+        configuration = compose("ppo_trainer", overrides=[f"{field}={name}"])
+    assert configuration.actor_rollout_ref.actor.policy_loss.loss_mode == name
 
 
 def batches(harness):
