@@ -9,7 +9,7 @@ export TOKENIZERS_PARALLELISM := false
 # threads that wait without spinning leave a small machine's cores to the others
 export OMP_WAIT_POLICY := passive
 
-.PHONY: demo test test-slow test-peers check peers clean
+.PHONY: demo test test-slow test-peers check peers audit-peers clean
 
 demo: $(READY)
 	$(BIN)/python demo.py $(DEMO)
@@ -33,6 +33,12 @@ peers: $(PEERS)
 
 test-peers: .venv-peers/verl/.ready
 	.venv-peers/verl/bin/python -m pytest -q -m verl tests/adapters/test_verl.py tests/adapters/test_page.py $(PYTEST)
+
+audit-peers: $(PEERS) $(READY)
+	.venv-peers/trl/bin/python docs/make_audits.py find trl .venv-peers/trl.json
+	.venv-peers/verl/bin/python docs/make_audits.py find verl .venv-peers/verl.json
+	$(BIN)/python docs/make_audits.py find here .venv-peers/ours.json
+	$(BIN)/python docs/make_audits.py write .venv-peers/trl.json .venv-peers/verl.json .venv-peers/ours.json
 
 .venv-peers/%/.ready: peers/%.txt pyproject.toml
 	$(PYTHON) -m venv .venv-peers/$*

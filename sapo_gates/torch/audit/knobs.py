@@ -74,9 +74,8 @@ def temperatures_refused(subject: Subject, against: Gate | None) -> Iterator[Fin
             setting: dict[str, Any] = {name: accepted[0]}
             loss = token(subject, 0.1, 1.0 if "neg" not in name else -1.0, **setting).value
             shown = " and ".join(f"{value:g}" for value in accepted)
-            yield fails(
-                id, f"{name} = {shown} is accepted; with the first f(1.1) is {loss:.4g}", knob=name, value=accepted[0]
-            )
+            said = f"{name} = {shown}: accepted; at {accepted[0]:g} f(1.1) is {loss:.4g}"
+            yield fails(id, said, knob=name, value=accepted[0])
         else:
             yield holds(id, f"{name} = 0 and {name} = -1 are refused")
 

@@ -20,16 +20,18 @@ Loss = tuple[Tensor, Mapping[str, Any]]
 VERL_REDUCTIONS = ("token-mean", "seq-mean-token-sum", "seq-mean-token-mean", "seq-mean-token-sum-norm")
 
 
-def _beside(function: Callable[..., Any], name: str, shown: str) -> Any:
-    """A name of the module that defines the function.
+def _beside(function: Any, name: str, shown: str, *others: str) -> Any:
+    """A name of the module that defines the function, or its class's bases; or of others, where they are loaded.
 
     Raises:
-        AuditError: the module has no such name.
+        AuditError: none of them has such a name.
     """
-    module = sys.modules[getattr(function, "__module__", "")]
-    if not hasattr(module, name):
-        raise AuditError(f"{shown}: {module.__name__} has no {name}, which its callers use; is it of another version?")
-    return getattr(module, name)
+    found = [kind.__module__ for kind in getattr(function, "__mro__", (function,))]
+    modules = [sys.modules[module] for module in (*found, *others) if module in sys.modules]
+    for module in modules:
+        if hasattr(module, name):
+            return getattr(module, name)
+    raise AuditError(f"{shown}: {found[0]} has no {name}, which its callers use; is it of another version?")
 
 
 def _built(maker: Callable[..., Any], shown: str, **settings: Any) -> Any:
@@ -45,7 +47,7 @@ def verl(name: str, function: Callable[..., Any], given: Knobs) -> Subject:
 
     The global counts of the minibatch are in the configuration, as verl's workers put them there.
     """
-    config_class = _beside(inspect.unwrap(function), "ActorConfig", name)
+    config_class = _beside(inspect.unwrap(function), "ActorConfig", name, "verl.workers.config")
     settings = {"loss_agg_mode": "token-mean", **given}
 
     def loss(part: Batch, whole: Batch, knobs: Knobs) -> Loss:
@@ -67,20 +69,26 @@ def verl(name: str, function: Callable[..., Any], given: Knobs) -> Subject:
 
 
 def trl(name: str, function: Callable[..., Any], given: Knobs) -> Subject:
-    """TRL's `GRPOTrainer._compute_loss`: knobs are fields of GRPOConfig; log-probabilities stand in for the model.
+    """TRL's `GRPOTrainer._compute_loss`, or a class derived from GRPOTrainer; log-probabilities stand in for the model.
+
+    Knobs are fields of GRPOConfig, or attributes that the class announces.
 
     The trainer is made without its constructor, which would load a model. Two microbatches make one accumulation step.
     """
-    module = sys.modules[function.__module__]
-    trainer_class = getattr(module, function.__qualname__.partition(".")[0])
-    config_class = _beside(function, "GRPOConfig", name)
+    trainer_class: Any = function
+    if not inspect.isclass(function):
+        trainer_class = getattr(sys.modules[function.__module__], function.__qualname__.partition(".")[0])
+    config_class = _beside(trainer_class, "GRPOConfig", name)
+    announced = {attribute for kind in trainer_class.__mro__ for attribute in inspect.get_annotations(kind)}
     quiet = {"output_dir": "unused", "report_to": "none", "use_cpu": True, "bf16": False, "beta": 0.0}
 
     def trainer(knobs: Knobs) -> Any:
-        config = config_class(**{**quiet, **knobs})
+        attributes = {key: value for key, value in knobs.items() if key in announced}
+        config = config_class(**quiet | {key: value for key, value in knobs.items() if key not in announced})
         made = object.__new__(trainer_class)
         vars(made).update({key: value for key, value in vars(config).items() if not key.startswith("_")})
         vars(made).update(
+            **attributes,
             args=config,
             model=SimpleNamespace(training=True),
             epsilon_low=config.epsilon,
@@ -116,7 +124,7 @@ def trl(name: str, function: Callable[..., Any], given: Knobs) -> Subject:
             "old_per_token_logps": part.old_log_probs,
             "num_items_in_batch": whole.mask.sum(),
         }
-        return function(made, made.model, inputs), made._metrics["train"]
+        return made._compute_loss(made.model, inputs), made._metrics["train"]
 
     return Subject(name=name, shape="trl", loss=loss, knobs=dict(given))
 

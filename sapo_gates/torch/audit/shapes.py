@@ -5,7 +5,7 @@ log-ratio-gate   f(log_ratio[, advantage]) -> f, a number per token
 objective        f(log_ratio, advantage, mask) -> f * A, a number per token, as this package's exports are
 policy-loss      f(log_probs, old_log_probs, advantages, mask, ...) -> loss or (loss, metrics), a scalar or per token
 verl             f(old_log_prob, log_prob, advantages, response_mask, loss_agg_mode, config, ...)
-trl              GRPOTrainer._compute_loss(self, model, inputs)
+trl              GRPOTrainer._compute_loss(self, model, inputs), or a class derived from GRPOTrainer
 liger            LigerFusedLinearGRPOLoss, a class whose forward takes (_input, lin_weight, selected_token_ids, ...)
 """
 
@@ -86,6 +86,8 @@ def knob(text: str) -> tuple[str, Any]:
 
 
 def _recognised(function: Callable[..., Any], name: str) -> str:
+    if inspect.isclass(function) and hasattr(function, "_compute_loss"):
+        return "trl"
     names = _parameters(function, name)
     first = names[0].lower() if names else ""
     if {"old_log_prob", "log_prob", "response_mask", "config"} <= names.keys():
@@ -198,43 +200,36 @@ def _policy_loss(name: str, function: Callable[..., Any], given: Knobs) -> Subje
         loss, rest = (result[0], result[1:]) if isinstance(result, tuple) else (result, ())
         return loss, next((extra for extra in rest if isinstance(extra, Mapping)), {})
 
-    per_token = _takes_advantages_per_token(call, settings)
+    per_token, reduces = _called(call, settings)
 
     def loss(part: Batch, whole: Batch, knobs: Knobs) -> tuple[Tensor, Mapping[str, Any]]:
         advantages = part.advantages[:, None].expand_as(part.log_probs) if per_token else part.advantages
         found, metrics = call(part, advantages, knobs)
-        if found.dim():  # a number per token: summed where it counts
+        if not reduces:  # a number per token: summed where it counts
             return torch.where(part.mask, found, 0.0).sum(), metrics
         return found * len(part.advantages) / len(whole.advantages), metrics
 
-    reduces = call(*_example(per_token), settings)[0].dim() == 0
     return Subject(name=name, shape="policy-loss", loss=loss, reduces=reduces, knobs=settings)
 
 
-def _example(per_token: bool) -> tuple[Batch, Tensor]:
-    ones = torch.ones(3, 2, dtype=torch.float64)
-    made = Batch(log_probs=-ones, old_log_probs=-ones, advantages=ones[:, 0], mask=ones.bool())
-    return made, ones if per_token else ones[:, 0]
-
-
-def _takes_advantages_per_token(call: Callable[[Batch, Tensor, Knobs], Any], knobs: Knobs) -> bool:
-    """Whether the loss wants advantages [B, T]; [B] where only that works.
+def _called(call: Callable[[Batch, Tensor, Knobs], Any], knobs: Knobs) -> tuple[bool, bool]:
+    """Whether the loss takes advantages [B, T], else [B]; and whether it returns one number.
 
     Raises:
-        AuditError: neither works.
+        AuditError: it takes neither.
     """
-    try:
-        call(*_example(True), knobs)
-        return True
-    except Exception as error:  # whatever a foreign function raises
+    ones = torch.ones(3, 2)
+    example = Batch(log_probs=-ones, old_log_probs=-ones, advantages=ones[:, 0], mask=ones.bool())
+    refusals = []
+    for per_token, advantages in ((True, ones), (False, ones[:, 0])):
         try:
-            call(*_example(False), knobs)
-            return False
-        except Exception as again:
-            raise AuditError(
-                f"the loss takes advantages neither as [B, T] ({' '.join(str(error).split())[:100]}) nor as [B] "
-                f"({' '.join(str(again).split())[:100]}); give what it needs with --knob NAME=VALUE."
-            ) from error
+            return per_token, call(example, advantages, knobs)[0].dim() == 0
+        except Exception as error:  # whatever a foreign function raises
+            refusals.append(" ".join(str(error).split())[:100])
+    raise AuditError(
+        f"the loss takes advantages neither as [B, T] ({refusals[0]}) nor as [B] ({refusals[1]}); give what it needs "
+        f"with --knob NAME=VALUE."
+    )
 
 
 SHAPES: dict[str, Reader] = {
