@@ -11,12 +11,13 @@ import sys
 import textwrap
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from sapo_gates.adapters.certified import certificate_of
 from sapo_gates.certificate import DEFAULT_BUDGET, Certificate, Requirement, certify, load_certificate
 from sapo_gates.errors import (
     AuditError,
+    CalibrationError,
     CertificateError,
     ExportError,
     PlotError,
@@ -31,6 +32,9 @@ from sapo_gates.prove.witness import rounded
 from sapo_gates.recheck import recheck
 from sapo_gates.requirements import PROFILES
 from sapo_gates.verdict import SIGNS
+
+if TYPE_CHECKING:
+    from sapo_gates.calibrate import LogRatios
 
 EXIT = {"certified": 0, "refuted": 1, "undecided": 3}
 BAD_INPUT = 2
@@ -276,36 +280,48 @@ def _datasheet(options: argparse.Namespace) -> int:
 
 
 def _calibrate(options: argparse.Namespace) -> int:
-    from sapo_gates.calibrate import LogRatios, calibrate  # only this command needs it
+    from sapo_gates.calibrate import calibrate, distinct_signs  # only this command needs it
 
     names = ("half_width", "curvature", "sup_score", "eur")
     targets = {name: getattr(options, name) for name in names if getattr(options, name) is not None}
-    distribution = None
-    if options.histogram is not None:
-        distribution = LogRatios.histogram(options.histogram)
-    elif options.log_ratio_std is not None:
-        distribution = LogRatios.normal(options.log_ratio_mean or 0, options.log_ratio_std)
+    log_ratios = _log_ratios(options)
+    gates = [load_gate(gate) for gate in options.gates]
     found = [
-        (gate, calibrate(gate, sign, **targets, log_ratios=distribution))
-        for gate in map(load_gate, options.gates)
-        for sign in (SIGNS if gate.declared("positive") != gate.declared("negative") else SIGNS[:1])
+        (calibrate(gate, sign, **targets, log_ratios=log_ratios), distinct_signs(gate))
+        for gate in gates
+        for sign in distinct_signs(gate)
     ]
     if options.json:
         report = [
-            {"gate": one.gate, "sign": one.sign, "target": one.target, "unique": one.unique, "says": one.says,
-             "tau": [rounded(one.lower, down=True), rounded(one.upper, down=False)]}
-            for _, one in found
+            {"gate": one.gate, "sign": "any" if len(signs) == 1 else one.sign, "target": one.target,
+             "parameter": one.parameter, "enclosure": [rounded(one.lower, down=True), rounded(one.upper, down=False)],
+             "unique": one.unique, "says": one.says}
+            for one, signs in found
         ]  # fmt: skip
         print(json.dumps(report, indent=1, ensure_ascii=False))
         return 0
-    width = max(len(one.gate) for _, one in found)
-    print(found[0][1].target)
-    for gate, one in found:
-        both = gate.declared("positive") == gate.declared("negative")
+    width = max(len(one.gate) for one, _ in found)
+    print(found[0][0].target)
+    for one, signs in found:
         low, high = rounded(one.lower, down=True), rounded(one.upper, down=False)
-        print(f"  {one.gate:<{width}}  {'any A' if both else CONDITION[one.sign]:<6}  tau in [{low}, {high}]")
+        sign = "any A" if len(signs) == 1 else CONDITION[one.sign]
+        print(f"  {one.gate:<{width}}  {sign:<6}  {one.parameter} in [{low}, {high}]")
         print(f"  {'':<{width}}  {'':<6}  {one.says}")
     return 0
+
+
+def _log_ratios(options: argparse.Namespace) -> "LogRatios | None":
+    from sapo_gates.calibrate import LogRatios
+
+    if options.histogram is not None:
+        if options.log_ratio_std is not None or options.log_ratio_mean is not None:
+            raise CalibrationError("--histogram and --log-ratio-std are two distributions; give one of them.")
+        return LogRatios.histogram(options.histogram)
+    if options.log_ratio_std is not None:
+        return LogRatios.normal(options.log_ratio_mean or 0, options.log_ratio_std)
+    if options.log_ratio_mean is not None:
+        raise CalibrationError("--log-ratio-mean needs --log-ratio-std, the spread around it; try --log-ratio-std 0.1.")
+    return None
 
 
 def _export(options: argparse.Namespace) -> int:

@@ -1,5 +1,6 @@
 """The largest score weight phi = r w, and where it is."""
 
+from fractions import Fraction
 from typing import Any
 
 import sympy
@@ -8,7 +9,7 @@ from sympy import Expr
 from sapo_gates.datasheet.sheet import Entry, Sheet, limit_form
 from sapo_gates.functions import r, substitute
 from sapo_gates.prove.curves import ENDS, Curve
-from sapo_gates.prove.extrema import Supremum, supremum
+from sapo_gates.prove.extrema import TIGHT, Supremum, supremum
 from sapo_gates.prove.forms import log_derivative
 from sapo_gates.prove.interval import hull
 from sapo_gates.prove.numeric import Numeric, solutions
@@ -16,12 +17,13 @@ from sapo_gates.prove.sections import Section
 from sapo_gates.prove.witness import shown
 
 
-def largest_score(numeric: Numeric) -> Supremum:
+def largest_score(numeric: Numeric, tolerance: Fraction = TIGHT) -> Supremum:
     """sup phi over (0, oo)."""
     scores = ((s, s.position * s.weight) for s in numeric.sections)
-    return supremum([
+    curves = [
         numeric.curve(s, sympy.factor(score) if score.is_rational_function(s.t) else score) for s, score in scores
-    ])  # fmt: skip
+    ]
+    return supremum(curves, tolerance)
 
 
 def scores(sheet: Sheet) -> dict[str, Entry]:

@@ -26,15 +26,17 @@ MAX_BOXES = 1500
 DOUBLINGS = 120  # of s, before an end is given up
 
 
-def integral(curve: Curve, width: float) -> Interval:
-    """The integral over the whole section by t, to about the given absolute width.
+def integral(curve: Curve, width: float, box: Range | None = None) -> Interval:
+    """The integral over the section by t, or over a box of it, to about the given absolute width.
 
     Raises:
         Undefined: it is not shown to be finite, or not enclosed tightly.
     """
-    inner = curve.whole
-    total = Interval(arb(0), arb(0))
+    inner = curve.whole if box is None else box
+    total = Interval(ZERO, ZERO)
     for end in curve.outer_ends():
+        if getattr(inner, end) != getattr(curve.section, f"t_{end}"):
+            continue
         cut, beyond = _beyond(curve, end, width / 4)
         inner = Range(cut, inner.upper) if end == "lower" else Range(inner.lower, cut)
         total = total + beyond
