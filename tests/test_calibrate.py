@@ -72,7 +72,7 @@ def test_a_gate_with_pieces_is_calibrated_in_the_right_piece() -> None:
         (
             'value = "1 + atan(tau*(r-1))/tau"\n[parameters.tau]\ndomain = "(0, 2]"\npositive = 1',
             "0.1",
-            "no tau in (0, 2]",
+            "at no tau that was tried in (0, 2]",
         ),
         ('value = "r"', "0.1", "has no parameter to calibrate"),
         ('value = "r^tau"\n[parameters.tau]\ndomain = "(0, oo)"\npositive = 1', "0", "must be a number > 0"),

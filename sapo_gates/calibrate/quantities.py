@@ -80,8 +80,8 @@ class Quantities:
         return lambda value: self._weight_at(ratio, value) + exactly(Rational(-1, 2))
 
     def _weight_at(self, ratio: Expr, value: Fraction) -> Interval:
-        at: dict[Any, Any] = {self.parameter: rational(value), r: ratio}
-        return compiled(substitute(_piece_at(self.weight, at), at))({})
+        piece = _piece_at(self.weight, {self.parameter: rational(value), r: ratio})
+        return compiled(piece)({self.parameter: Interval.of(value, value), r: compiled(ratio)({})})
 
     def curvature(self, target: Rational) -> tuple[Gap, dict[str, Expr]]:
         """w''(1) from the right less the target, and the formulas from both sides.
