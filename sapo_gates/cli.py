@@ -25,7 +25,6 @@ from sapo_gates.errors import (
     RequirementError,
     SapoGatesError,
 )
-from sapo_gates.families import FAMILIES
 from sapo_gates.gate import Gate
 from sapo_gates.gatefile import load_gate, parse_assignments
 from sapo_gates.prove.witness import rounded
@@ -171,6 +170,8 @@ def _parser() -> _Parser:
 
 
 def _list(options: argparse.Namespace) -> int:
+    from sapo_gates import FAMILIES
+
     if options.json:
         families = [{"name": g.name, "source": g.source, "says": g.says, "kind": g.kind} for g in FAMILIES]
         print(json.dumps(families, indent=1, ensure_ascii=False))

@@ -10,7 +10,6 @@ import sympy
 
 from sapo_gates.errors import GateTextError, ParameterValueError, SapoGatesError, UnknownGate, did_you_mean
 from sapo_gates.expression import parse_expression, parse_number
-from sapo_gates.families import FAMILIES
 from sapo_gates.gate import Gate, Kind, Parameter
 from sapo_gates.verdict import SIGNS
 
@@ -31,6 +30,8 @@ def load_gate(name: "str | Path | Gate") -> Gate:
     """
     if isinstance(name, Gate):
         return name
+    from sapo_gates.families import FAMILIES  # built when they are asked for, see sapo_gates.__getattr__
+
     families = {family.name: family for family in FAMILIES}
     if str(name) in families:
         return families[str(name)]
