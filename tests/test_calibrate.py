@@ -10,11 +10,12 @@ import pytest
 import sympy
 
 from sapo_gates import load_gate
-from sapo_gates.calibrate import Calibration, LogRatios, at_equal, calibrate, distinct_signs
+from sapo_gates.calibrate import Calibration, LogRatios, calibrate, distinct_signs
 from sapo_gates.derive import formula
 from sapo_gates.errors import CalibrationError
 from sapo_gates.functions import r, substitute
 from sapo_gates.gatefile import parse_gate
+from sapo_gates.verdict import SIGNS
 
 TAU = '[parameters.tau]\ndomain = "(0, oo)"\npositive = 1\n'
 HALF_WIDTH_AT_TAU_ONE = {
@@ -41,7 +42,7 @@ def test_the_bracket_holds_the_temperature_solved_by_hand(name: str, half_width:
 
 def test_temperatures_at_equal_half_width_have_the_known_ratios() -> None:
     names = ("sigmoid", "erf", "arctan", "softsign")
-    values = [calibrate(load_gate(name), "negative", half_width="0.1").value for name in names]
+    values = [calibrate(load_gate(name), "negative", half_width="0.1").lower for name in names]
     assert [round(float(v / values[0]), 4) for v in values] == [1, 0.6679, 0.5673, 0.4348]
 
 
@@ -50,10 +51,9 @@ def test_both_signs_are_calibrated_apart() -> None:
         '[gate]\nname = "lopsided"\nweight_pos = "1/(1 + (tau*(r-1))**2)"\nweight_neg = "1/(1 + (2*tau*(r-1))**2)"\n'
         '[parameters.tau]\ndomain = "(0, oo)"\npositive = 1\n'
     )
-    gate, found = at_equal(lopsided, half_width="0.1")
+    found = {sign: calibrate(lopsided, sign, half_width="0.1") for sign in SIGNS}
     assert found["positive"].lower < 10 < found["positive"].upper
     assert found["negative"].lower < 5 < found["negative"].upper
-    assert not gate.parameters
 
 
 def test_a_gate_with_pieces_is_calibrated_in_the_right_piece() -> None:
@@ -124,9 +124,9 @@ def test_the_effective_update_ratio_under_normal_log_ratios_agrees_with_quadratu
     found = calibrate(gate, "positive", eur="0.9", log_ratios=LogRatios.normal("0.01", "0.2"))
     weight = formula(gate, "positive", "weight")
     assert weight is not None
-    values = {p: found.value if p.name == found.parameter else p.positive for p in gate.parameters}
+    values = {p: found.lower if p.name == found.parameter else p.positive for p in gate.parameters}
     w = sympy.lambdify(r, substitute(weight, {p: sympy.Rational(str(v)) for p, v in values.items()}), "mpmath")
-    corners = [mpmath.log(1 + found.value), mpmath.log(1 + 1 / mpmath.mpmathify(found.value))]
+    corners = [mpmath.log(1 + found.lower), mpmath.log(1 + 1 / mpmath.mpmathify(found.lower))]
     points = sorted([*corners, *(mpmath.mpf(k) / 10 for k in range(-16, 17, 2))])
     mean = mpmath.quad(lambda z: w(mpmath.e**z) * mpmath.npdf(z, 0.01, 0.2), points)
     assert abs(mean - 0.9) < 1e-4  # a corner between the points costs the quadrature some digits
@@ -149,7 +149,6 @@ def test_the_parameter_solved_for_is_named_where_it_is_not_tau(
     assert found.parameter == parameter
     near = Fraction(1, 10**7)
     assert found.lower - near < Fraction(value) < found.upper + near
-    assert found.lower <= found.value <= found.upper
     assert parameter in found.says
 
 

@@ -20,7 +20,7 @@ from sapo_gates.prove.interval import working_precision
 from sapo_gates.prove.sections import Unsupported
 from sapo_gates.verdict import SIGNS, Sign
 
-__all__ = ["Calibration", "LogRatios", "at_equal", "calibrate", "distinct_signs"]
+__all__ = ["Calibration", "LogRatios", "calibrate", "distinct_signs"]
 
 EXACT = Fraction(1, 2**40)
 ENCLOSED = Fraction(1, 2**24)
@@ -39,13 +39,6 @@ class Calibration:
     upper: Fraction
     unique: bool
     says: str
-
-    @property
-    def value(self) -> Fraction:
-        """A short number inside the bracket."""
-        middle = (self.lower + self.upper) / 2
-        shorter = (Fraction(round(middle * 10**digits), 10**digits) for digits in range(60))
-        return next((short for short in shorter if self.lower <= short <= self.upper), middle)
 
 
 def calibrate(
@@ -94,31 +87,6 @@ def calibrate(
             return _SOLVERS[name](quantities, number, log_ratios)
     except Unsupported as error:
         raise CalibrationError(f"gate {gate.name!r} cannot be calibrated: {error}.") from error
-
-
-def at_equal(
-    gate: Gate,
-    *,
-    half_width: Number | None = None,
-    curvature: Number | None = None,
-    sup_score: Number | None = None,
-    eur: Number | None = None,
-    log_ratios: LogRatios | None = None,
-) -> tuple[Gate, dict[Sign, Calibration]]:
-    """The gate with its parameter fixed so that it meets the target for both signs of A, and how it was found.
-
-    Raises:
-        CalibrationError: as `calibrate`.
-    """
-    found = {
-        sign: calibrate(
-            gate, sign, half_width=half_width, curvature=curvature, sup_score=sup_score, eur=eur, log_ratios=log_ratios
-        )
-        for sign in distinct_signs(gate)
-    }
-    both = {sign: found.get(sign, found["positive"]) for sign in SIGNS}
-    bound = {sign: {one.parameter: one.value} for sign, one in both.items()}
-    return gate.bind(positive=bound["positive"], negative=bound["negative"]), both
 
 
 def distinct_signs(gate: Gate) -> tuple[Sign, ...]:
