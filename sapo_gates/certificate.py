@@ -208,7 +208,7 @@ def certificate_from_json(content: Mapping[str, Any], name: str) -> Certificate:
             numerics=tuple(content["numerics"]),
         )
         digest = certificate.digest
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise CertificateError(
             f"{name} is no certificate: {error!r} is missing or malformed; certify the gate again."
         ) from error

@@ -17,7 +17,7 @@ from sapo_gates.prove.interval import Interval, Undefined
 from sapo_gates.prove.limits import ZERO_FROM_ABOVE, Limit, limit
 from sapo_gates.prove.points import parameter_points
 from sapo_gates.prove.removable import filled
-from sapo_gates.prove.sections import Branch, Section, Unsupported, branches_of, domain_interval, section_key
+from sapo_gates.prove.sections import Branch, Section, Unsupported, branches_of, cell_key, domain_interval
 from sapo_gates.prove.signs import Claim, SectionProver
 from sapo_gates.prove.tails import S
 from sapo_gates.timelimit import OutOfTime, interrupted
@@ -121,20 +121,26 @@ class Case:
         return Settled(branch, provers[0].section, provers[0].settle(claim, self.budget))
 
 
-def claim_evidence(claim: Claim, settled: Sequence[Settled]) -> dict[str, object]:
-    """What `recheck` needs of a claim over all sections: for each, the form and the leaves."""
-    sections = []
-    for one in settled:
-        assert isinstance(one.outcome, Closed)
-        sections.append(
-            {
-                **section_key(one.branch, one.section),
-                "weight": sympy.sstr(one.section.weight),
-                **inverse_form(one),
-                "leaves": [leaf_evidence(leaf) for leaf in one.outcome.leaves],
-            }
-        )
-    return {"claim": claim, "sections": sections}
+def cells_evidence(case: Case, *claims: Claim, **others: Sequence[object]) -> dict[str, object]:
+    """What `recheck` needs: every cell, with each claim on every section and whatever else there is for each cell."""
+    cells: list[dict[str, object]] = []
+    for index, branch in enumerate(case.branches):
+        cell = {**cell_key(branch), **{name: found[index] for name, found in others.items()}}
+        if claims:
+            own = [[one for one in case.claim(claim) if one.branch is branch] for claim in claims]
+            cell["sections"] = [
+                {claim: _section_evidence(one) for claim, one in zip(claims, section, strict=True)}
+                for section in zip(*own, strict=True)
+            ]
+        cells.append(cell)
+    return {"cells": cells}
+
+
+def _section_evidence(settled: Settled) -> dict[str, object]:
+    """The form of the weight, and the leaves."""
+    assert isinstance(settled.outcome, Closed)
+    leaves = [leaf_evidence(leaf) for leaf in settled.outcome.leaves]
+    return {"weight": sympy.sstr(settled.section.weight), **inverse_form(settled), "leaves": leaves}
 
 
 def inverse_form(settled: Settled) -> dict[str, object]:

@@ -10,38 +10,38 @@ from collections.abc import Sequence
 import sympy
 from sympy import Add, Expr
 
-from sapo_gates.prove.case import Case, Settled, claim_evidence, first_open
+from sapo_gates.prove.case import Case, Settled, first_open
 from sapo_gates.prove.forms import forms_of
 from sapo_gates.prove.interval import Undefined
-from sapo_gates.prove.joins import DEFINED, Quantity, joins_of
+from sapo_gates.prove.joins import Quantity, joins_of
 from sapo_gates.prove.limits import TO_MINUS_INFINITY, ZERO_FROM_ABOVE, limit
-from sapo_gates.prove.sections import Branch, section_key
+from sapo_gates.prove.sections import Branch
 from sapo_gates.prove.tails import Tail, limit_at_infinity
 
-Evidence = dict[str, object]
+Terms = list[dict[str, str]]
+"""The terms of a quantity, each with the rule that says where it goes and the form that shows it."""
 
 
-def near_zero(branch: Branch, expression: Expr) -> Evidence | None:
-    """Evidence that the expression, in the first section's t, is bounded as r -> 0; None if that is not shown."""
+def near_zero(branch: Branch, factor: Expr, expression: Expr) -> Terms | None:
+    """Evidence that factor * expression, in the first section's t, is bounded as r -> 0; None if that is not shown."""
     section = branch.sections[0]
-    key = section_key(branch, section)
     if branch.chart.kind == "scaled":
-        return {**key, "end": "zero", "rule": "inside"}
+        return []
     end = ZERO_FROM_ABOVE if branch.chart.kind == "ratio" else TO_MINUS_INFINITY
     tail = Tail(branch, section)
-    for form in forms_of(expression):
+    for form in forms_of(factor * expression):
         try:
             if not limit(form, section.t, end, tail.ranges).infinite:
-                return {**key, "end": "zero", "rule": "limit", "form": sympy.sstr(form)}
+                return [{"term": sympy.sstr(expression), "rule": "limit", "form": sympy.sstr(form)}]
         except Undefined:
             continue
     return None
 
 
-def integrable_near_zero(branch: Branch) -> Evidence | None:
+def integrable_near_zero(branch: Branch) -> Terms | None:
     """Evidence that f, known as the integral of w, is bounded as r -> 0: w is, or phi falls like a power of r."""
     section = branch.sections[0]
-    found = near_zero(branch, section.weight)
+    found = near_zero(branch, sympy.Integer(1), section.weight)
     if found is not None or section.weight == 0:
         return found
     end = ZERO_FROM_ABOVE if branch.chart.kind == "ratio" else TO_MINUS_INFINITY
@@ -49,39 +49,37 @@ def integrable_near_zero(branch: Branch) -> Evidence | None:
     for form in forms_of(tail.score_slope(section.weight)):
         try:
             if limit(form, section.t, end, tail.ranges).is_away_from_zero > 0:
-                return {**section_key(branch, section), "end": "zero", "rule": "slope", "form": sympy.sstr(form)}
+                return [{"term": sympy.sstr(section.weight), "rule": "slope", "form": sympy.sstr(form)}]
         except Undefined:
             continue
     return None
 
 
-def limit_near_infinity(branch: Branch, expression: Expr) -> Evidence | None:
-    """Evidence that the expression, in the last section's t, has a finite limit as r -> oo."""
+def limit_near_infinity(branch: Branch, factor: Expr, expression: Expr) -> Terms | None:
+    """Evidence that factor * expression, in the last section's t, has a finite limit as r -> oo."""
     tail = Tail(branch, branch.sections[-1])
-    found = limit_at_infinity(expression, tail.section.t, tail.ranges)
+    found = limit_at_infinity(factor * expression, tail.section.t, tail.ranges)
     if found is None or found[0].infinite:
         return None
-    return {**section_key(branch, tail.section), "end": "infinity", "rule": "limit", "form": sympy.sstr(found[1])}
+    return [{"term": sympy.sstr(expression), "rule": "limit", "form": sympy.sstr(found[1])}]
 
 
-def vanishes_near_infinity(branch: Branch, *, integrably: bool) -> Evidence | None:
+def vanishes_near_infinity(branch: Branch, *, integrably: bool) -> Terms | None:
     """Evidence that phi -> 0 as r -> oo, term by term; integrably: like a power of r, so that f has a limit."""
     tail = Tail(branch, branch.sections[-1])
     for form in forms_of(tail.section.weight):
-        rules = [tail.rule(term, integrably=integrably) for term in Add.make_args(form)]
+        rules = [tail.rule(term, integrably=integrably) for term in Add.make_args(form) if term != 0]
         if all(rule is not None for rule in rules):
-            key = section_key(branch, tail.section)
-            return {**key, "end": "infinity", "rule": "terms", "weight": sympy.sstr(form), "terms": rules}
+            return [rule for rule in rules if rule is not None]
     return None
 
 
-def bounded_inside(case: Case, quantity: Quantity, settled: Sequence[Settled]) -> Evidence | str:
-    """Evidence that the quantity is continuous inside every section and has finite limits at every breakpoint."""
+def open_inside(case: Case, quantity: Quantity, settled: Sequence[Settled]) -> str | None:
+    """Where the quantity is not shown to be continuous inside a section, or to have finite limits at a breakpoint."""
     left = first_open(settled)
     if left is not None:
         return left
-    joins = [join for branch in case.branches for join in joins_of(branch, quantity)]
-    for join in joins:
+    for join in (join for branch in case.branches for join in joins_of(branch, quantity)):
         if any(side.expression is None and (side.limit is None or side.limit.infinite) for side in join.sides):
             return f"a one-sided limit at {join.place} is not known to be finite"
-    return {"inside": claim_evidence(DEFINED[quantity], settled), "joins": [join.evidence() for join in joins]}
+    return None

@@ -17,13 +17,11 @@ from sapo_gates.prove.enclose import compiled
 from sapo_gates.prove.forms import is_identity
 from sapo_gates.prove.interval import Interval, Undefined, working_precision
 from sapo_gates.prove.points import parameter_points, rational
-from sapo_gates.prove.sections import Branch, Section, Unsupported, domain_interval, section_key, value_at
-from sapo_gates.prove.signs import Claim
+from sapo_gates.prove.sections import Branch, Section, Unsupported, domain_interval, value_at
 from sapo_gates.prove.witness import WITNESS_PRECISION, names, shown
 from sapo_gates.verdict import Sign, Witness
 
 Quantity = Literal["value", "weight"]
-DEFINED: dict[Quantity, Claim] = {"value": "value defined", "weight": "weight defined"}
 
 
 @dataclass(frozen=True)
@@ -137,16 +135,6 @@ class Join:
                 return None
             answers.add(False if gap.is_nonnegative else True if gap.is_negative else None)
         return True if True in answers else None if None in answers else False
-
-    def evidence(self) -> dict[str, object]:
-        """For recheck."""
-        left, right = (None if side.expression is None else sympy.sstr(side.expression) for side in self.sides)
-        place = {
-            **section_key(self.branch, self.before),
-            "upper": sympy.sstr(self.at),
-            "next": sympy.sstr(self.after.upper),
-        }
-        return {**place, "quantity": self.quantity, "left": left, "right": right}
 
     def witness(self, gate: Gate, side: Sign, why: str, *, rising: bool = False) -> Witness | None:
         """The jump at exact parameters, if both one-sided limits are enclosed apart there.

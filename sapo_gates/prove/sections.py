@@ -118,17 +118,13 @@ class Branch:
         return {**self.domains, **self.eliminated}
 
 
-def section_key(branch: Branch, section: Section) -> dict[str, object]:
-    """Which section: the chart, the cell of parameters, its ends in the chart's x and its coordinate t."""
+def cell_key(branch: Branch) -> dict[str, object]:
+    """A branch as certificates name it: the chart, the cell of parameters and the breakpoints in the chart's x."""
     return {
         "chart": branch.chart.kind,
         "eliminates": str(branch.chart.parameter) if branch.chart.parameter is not None else None,
         "domains": {str(p): str(domain) for p, domain in branch.all_domains.items()},
-        "lower": sympy.sstr(section.lower),
-        "upper": sympy.sstr(section.upper),
-        "side": section.side,
-        "t": str(section.t),
-        "position": sympy.sstr(section.position),
+        "breakpoints": [sympy.sstr(place) for place in branch.breakpoints],
     }
 
 

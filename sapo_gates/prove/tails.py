@@ -1,6 +1,5 @@
 """Does phi = r w vanish as r -> oo? Rules for one term of w on the section that reaches to infinity:
 
-    zero      the term is 0 there
     limit     phi, brought into a form in s = 1/t without indeterminate operations, has the limit 0
     slope     d log phi / d log r has a limit < 0: phi falls at least like a power of r, faster still if it is -oo
 
@@ -92,22 +91,9 @@ class Tail:
         """All parameters, the eliminated one included: phi depends on it."""
         return {p: domain_interval(d) for p, d in self.branch.all_domains.items()}
 
-    def vanishing_terms(self, form: Expr) -> list[dict[str, str]] | None:
-        """The rule for each term of this form of the weight, or None where one has none."""
-        found = []
-        for term in Add.make_args(form):
-            rule = self.rule(term)
-            if rule is None:
-                return None
-            found.append(rule)
-        return found
-
     def rule(self, term: Expr, *, integrably: bool = False) -> dict[str, str] | None:
         """How phi of one term vanishes; integrably: so fast that f has a limit, which the rule `limit` does not say."""
-        key = {"term": sympy.sstr(term)}
-        if term == 0:
-            return {**key, "rule": "zero"}
-        t = self.section.t
+        key, t = {"term": sympy.sstr(term)}, self.section.t
         at_infinity = None if integrably else limit_at_infinity(self.score(term), t, self.ranges)
         if at_infinity is not None and at_infinity[0].is_zero:
             return {**key, "rule": "limit", "form": sympy.sstr(at_infinity[1])}

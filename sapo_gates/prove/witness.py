@@ -19,7 +19,7 @@ from sapo_gates.prove.boxes import Box, Range
 from sapo_gates.prove.enclose import compiled
 from sapo_gates.prove.interval import Interval, Undefined, working_precision
 from sapo_gates.prove.points import Point, parameter_points, rational
-from sapo_gates.prove.sections import Branch, Section, Unsupported, section_key, value_at, zeros
+from sapo_gates.prove.sections import Branch, Section, Unsupported, cell_key, value_at, zeros
 from sapo_gates.prove.tails import Tail, below_number
 from sapo_gates.verdict import Sign, Witness
 
@@ -259,7 +259,7 @@ def _tail_at(tail: Tail, parameters: Point) -> tuple[Witness, dict[str, object]]
         enclosure=((str(c), "oo") if bound.sign > 0 else ("-oo", str(-c)),),
         why=f"{'phi' if bound.sign > 0 else '-phi'} >= {c} on {f'(0, {start}]' if at_zero else f'[{start}, oo)'}",
     )
-    key = {**section_key(tail.branch, tail.section), "end": tail.end}
+    key = {**cell_key(tail.branch), "end": tail.end}
     return found, {"tail": {**key, "start": str(bound.start), "rule": bound.rule, "form": bound.form}}
 
 
@@ -328,12 +328,13 @@ def guards(expression: Expr) -> Iterator[tuple[Expr, str]]:
             yield node.args[0], "positive"
 
 
-def undefined(gate: Gate, side: Sign, branch: Branch, section: Section, box: Box, expression: Expr) -> Witness | None:
+def undefined(gate: Gate, side: Sign, branch: Branch, section: Section, box: Box, quantity: Kind) -> Witness | None:
     """A place in the section where the value or the weight is not defined: a pole, or an argument out of range.
 
     A zero of a denominator is a pole only where the numerator is not 0 too; else it may be a removable singularity,
     which a gate's text is taken to fill.
     """
+    expression = section.value if quantity == "value" and section.value is not None else section.weight
     is_tiny = box[section.t].extent < SMALL  # then its middle sits on a pole, and would make a clumsy bracket
     middle = () if is_tiny else (box[section.t].middle,)
     for parameters in parameter_points(gate, side, branch.all_domains):
@@ -358,7 +359,7 @@ def undefined(gate: Gate, side: Sign, branch: Branch, section: Section, box: Box
                 if rule == "nonzero" and before * after < 0:
                     found = _pole(branch, section, at, numerator, low, high, parameters)
                     if found is not None:
-                        return found
+                        return _around_pole(gate, side, quantity, found, parameters)
     return None
 
 
@@ -380,8 +381,8 @@ def _pole(
     low: Fraction,
     high: Fraction,
     parameters: Point,
-) -> Witness | None:
-    """The sign change of a denominator, bisected to a short bracket on which the numerator is not 0."""
+) -> tuple[Rational, Rational] | None:
+    """Ratios between which a denominator changes its sign and the numerator is not 0, close to each other."""
     below = _sign_at(inner, section.t, low)
     for _ in range(20):
         middle = (low + high) / 2
@@ -397,9 +398,18 @@ def _pole(
         vanishes = compiled(numerator)({section.t: Interval.of(low, high)}).contains_zero
     except Undefined:
         vanishes = True
-    if None in ends or vanishes:
+    if ends[0] is None or ends[1] is None or vanishes:
         return None
-    ranges = [compiled(inner)({section.t: Interval.of(t, t)}) for t in (low, high)]
+    return ends[0], ends[1]
+
+
+def _around_pole(
+    gate: Gate, side: Sign, quantity: Kind, ends: tuple[Rational, Rational], parameters: Point
+) -> Witness | None:
+    try:
+        ranges = [evaluate(gate, side, quantity, end, parameters) for end in ends]
+    except Undefined:
+        return None
     return Witness(
         kind="pair",
         r=(str(ends[0]), str(ends[1])),

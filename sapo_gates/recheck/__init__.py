@@ -15,13 +15,14 @@ from typing import Any
 from sapo_gates.errors import CertificateError, RecheckFailed, SapoGatesError
 from sapo_gates.gate import Gate
 from sapo_gates.gatefile import parse_gate
-from sapo_gates.recheck import claims, stated
-from sapo_gates.recheck.sections import Branch, Structure, require
+from sapo_gates.recheck import proofs, stated
+from sapo_gates.recheck.cells import Branch, Cell, require
 from sapo_gates.recheck.spans import working_precision
-from sapo_gates.recheck.witnesses import WITNESS_BITS, refuted
+from sapo_gates.recheck.witnesses import refuted
 from sapo_gates.verdict import SIGNS
 
 CURE = "give a file that `certify -o` wrote"
+WITNESS_BITS = 512
 FORMAT = "sapo-gates-certificate/1"
 ADMISSIBLE = ("continuously-differentiable", "unit-peak", "monotone-decay", "vanishing-score")
 PROFILES = {
@@ -29,12 +30,12 @@ PROFILES = {
     "trust-region": (*ADMISSIBLE, "nonnegative-weight", "bounded-value", "bounded-score", "first-order-agreement"),
 }
 PROOFS = {
-    "continuously-differentiable": claims.continuously_differentiable,
-    "vanishing-score": claims.vanishing_score,
-    "nonnegative-weight": claims.nonnegative_weight,
-    "bounded-value": claims.bounded_value,
-    "bounded-score": claims.bounded_score,
-    "first-order-agreement": claims.first_order_agreement,
+    "continuously-differentiable": proofs.continuously_differentiable,
+    "vanishing-score": proofs.vanishing_score,
+    "nonnegative-weight": proofs.nonnegative_weight,
+    "bounded-value": proofs.bounded_value,
+    "bounded-score": proofs.bounded_score,
+    "first-order-agreement": proofs.first_order_agreement,
 }
 KEYS = {"format": str, "gate": dict, "profile": str, "verdict": str, "precision": int, "versions": dict,
         "requirements": list, "digest": str, "numerics": list}  # fmt: skip
@@ -113,7 +114,7 @@ def _check(content: Mapping[str, Any], gate: Gate) -> None:
 
 
 def _check_branch(branch: Branch, entries: Mapping[str, Mapping[str, Any]]) -> None:
-    decay: Structure | None = None
+    decay: list[Cell] | None = None
     # unit-peak may lean on monotone-decay, so that comes first
     for id_ in sorted(entries, key=lambda id_: id_ != "monotone-decay"):
         try:
@@ -126,8 +127,8 @@ def _check_branch(branch: Branch, entries: Mapping[str, Mapping[str, Any]]) -> N
 
 
 def _check_entry(
-    branch: Branch, id_: str, entry: Mapping[str, Any], decay: Structure | None, verdicts: Mapping[str, str]
-) -> Structure | None:
+    branch: Branch, id_: str, entry: Mapping[str, Any], decay: list[Cell] | None, verdicts: Mapping[str, str]
+) -> list[Cell] | None:
     """Check one entry; returns the sections of a proved monotone-decay."""
     parts = ", ".join(f"{name} in {p.domain}" for name, p in branch.parameters.items())
     require(entry["scope"] == (f"for all {parts}" if parts else "the gate as it stands"), "the scope is not {}", parts)
@@ -136,18 +137,16 @@ def _check_entry(
     match entry["verdict"]:
         case "proved":
             if id_ == "monotone-decay":
-                return claims.monotone_decay(branch, evidence)
+                return proofs.monotone_decay(branch, evidence)
             if id_ == "unit-peak":
-                claims.unit_peak(branch, evidence, decay)
+                proofs.unit_peak(branch, evidence, decay)
             elif id_ not in PROOFS:
                 stated.proved(branch, id_, evidence, decay, verdicts)
             else:
                 PROOFS[id_](branch, evidence)
-        case "refuted" if stated.read(id_):
-            with working_precision(WITNESS_BITS):
-                stated.refuted(branch, id_, witness, evidence)
         case "refuted":
-            refuted(branch, id_, witness, evidence)
+            with working_precision(WITNESS_BITS):
+                (stated.refuted if stated.read(id_) else refuted)(branch, id_, witness, evidence)
         case "undecided":
             require(evidence == {}, "evidence for what is undecided")
         case other:

@@ -1,70 +1,150 @@
-"""Proved entries: their claims over sections and leaves, the breakpoints between them, and both ends of (0, oo)."""
+"""What holds on a section, leaf by leaf, and where its formulas go at r -> 0 and r -> oo.
 
-import json
-from collections.abc import Callable, Iterator, Mapping
+Claims, each of the weight w (or the value f) on every leaf of a section; w is first shown to be continuous there, since
+a sign of w' says nothing about a w that jumps, as atan(1/(r - 3)) does:
+
+    weight defined, value defined     no more than that
+    nonnegative     w >= 0            `bound`: by its range
+    at most one     w <= 1            `bound`; or w falls away from a place where w <= 1: from r = 1 (the rules of decay
+                                      on a leaf that starts there) or from the leaf's own start (`falls-` and a rule)
+    decay           w does not grow away from r = 1, by the sign of
+        derivative, terms, inverse    w', as it comes, term by term, or spelled in s = 1/t
+        log-derivative                w'/w, where w > 0
+        anchor-k                      the k-th derivative, where all before it vanish at the end that the leaf touches:
+                                      w' is then its (k-1)-fold integral from there
+        fraction-k                    the denominator of w' as one fraction, and its numerator's k-th derivative in the
+                                      same way; next to a removable singularity (so too for w itself in `nonnegative`)
+        each                          every term's w' by one of these
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property
-from itertools import pairwise
 from typing import Any, cast
 
 import sympy
-from sympy import Add, Expr, Rational, Symbol
+from sympy import Add, Expr, Integer, Pow, Symbol
 
 from sapo_gates.errors import RecheckFailed
 from sapo_gates.functions import substitute
 from sapo_gates.gate import Kind
-from sapo_gates.recheck.algebra import (
-    Range,
-    Ranges,
-    enclose,
-    enclose_split,
-    log_slope,
-    quotient,
-    restricted,
-    same,
-    slope,
-    slope_by_terms,
-    spans,
-    value_at_end,
-)  # fmt: skip
+from sapo_gates.recheck.boxes import Box, Range, covers, enclose, everywhere, is_defined, rational, spans
+from sapo_gates.recheck.cells import BEYOND, Branch, S, Section, end_of_range, require, value_at
+from sapo_gates.recheck.formulas import log_slope, slope, slope_by_terms
+from sapo_gates.recheck.identities import quotient, same
 from sapo_gates.recheck.limits import ABOVE, DOWN, UP, Limit, limit
-from sapo_gates.recheck.sections import (
-    BEYOND,
-    Branch,
-    S,
-    Section,
-    Structure,
-    covers_cells,
-    end_of_range,
-    make_section,
-    partitions,
-    read_section,
-    require,
-    structure_of,
-)  # fmt: skip
 from sapo_gates.recheck.spans import Span, Undefined, span_of
 
 Entry = Mapping[str, Any]
-Box = Mapping[Symbol, Span]
-FRACTIONS = tuple(f"fraction-{k}" for k in (1, 2, 3, 4))
+FRACTIONS = ("fraction-1", "fraction-2", "fraction-3", "fraction-4")
 DECAY = ("derivative", "log-derivative", "terms", "inverse", "each", "anchor-2", "anchor-3", "anchor-4", *FRACTIONS)
+ENTIRE = (sympy.exp, sympy.tanh, sympy.sech, sympy.cosh, sympy.sinh, sympy.atan, sympy.erf, sympy.erfc)
+
+
+def claim(branch: Branch, section: Section, name: str, entry: Entry) -> None:
+    """The claim holds on every leaf of the entry, and the leaves are the section, over all parameters it needs."""
+    form = Form(section, branch.read(entry["weight"], section.t))
+    require(section.eliminates not in form.weight.free_symbols, "the weight depends on {}", section.eliminates)
+    require(same(branch.on(section, "weight"), form.weight), "the weight is not {}", entry["weight"])
+    if "inverse" in entry:
+        form.spell_in_inverse(branch.read(entry["inverse"], form.s))
+    subject = branch.on(section, "value") if name == "value defined" else form.weight
+    leaves: Sequence[Entry] = entry["leaves"]
+    named = {str(symbol): symbol for symbol in section.box}
+    spanned = [named[key] for key in leaves[0]["box"]] if leaves else []
+    require(subject.free_symbols | {section.t} <= set(spanned), "the leaves do not span {}", subject.free_symbols)
+    whole = [section.box[symbol] for symbol in spanned]
+    boxes = []
+    for leaf in leaves:
+        require(set(leaf["box"]) == {str(symbol) for symbol in spanned}, "a leaf spans other symbols than the first")
+        box = {}
+        for symbol, all_of_it in zip(spanned, whole, strict=True):
+            low, high = map(end_of_range, leaf["box"][str(symbol)])
+            inside = all_of_it.low <= low <= high <= all_of_it.high
+            require(inside, "the leaf {} in [{}, {}] leaves the section", symbol, low, high)
+            box[symbol] = Range(low, high, low > all_of_it.low or all_of_it.low_in,
+                                high < all_of_it.high or all_of_it.high_in)  # fmt: skip
+        require(_holds(branch, form, name, leaf["rule"], box), "{}: leaf {} is not shown by {!r}", name, leaf["box"],
+                leaf["rule"])  # fmt: skip
+        boxes.append([box[symbol] for symbol in spanned])
+    require(covers(boxes, whole), "{}: the leaves do not fit the section from {} to {}", name, section.lower,
+            section.upper)  # fmt: skip
+
+
+def _holds(branch: Branch, form: "Form", name: str, rule: str, box: Box) -> bool:
+    try:
+        if name == "value defined":
+            value = branch.on(form.section, "value")
+            return rule == "defined" and continuous(value, value, box, form.t)
+        if not continuous(branch.on(form.section, "weight"), form.weight, {**form.section.cell, **box}, form.t):
+            return False
+        match name:
+            case "weight defined":
+                return rule == "defined"
+            case "nonnegative" if rule in FRACTIONS:
+                return form.by_fraction(0, rule, box, 1)
+            case "nonnegative":
+                return rule == "bound" and bool(form.image("weight")(spans(box)).low >= 0)
+            case "at most one":
+                return form.below_one(rule, box)
+        return name == "decay" and form.decays(rule, box)
+    except Undefined:
+        return False
+
+
+def continuous(expression: Expr, spelled: Expr, box: Box, t: Symbol) -> bool:
+    """Whether the expression is defined and continuous on the box, removable singularities filled.
+
+    Where its own enclosure fails, an equal spelling may have one. Provided that no root or logarithm in the expression
+    can meet a number it does not take, only denominators vanish; if the zeros of each are isolated, because one of its
+    derivatives has none, then the spelling is the limit there.
+    """
+    if is_defined(expression, box):
+        return True
+    if spelled == expression or not is_defined(spelled, box):
+        return False
+    nodes: Iterator[Any] = sympy.preorder_traversal(expression)
+    return all(_harmless(node, t, box) for node in nodes)
+
+
+def _harmless(node: Any, t: Symbol, box: Box) -> bool:
+    condition = restricted(node)
+    if condition is not None:
+        inner, or_zero = condition
+        return everywhere(inner, box, lambda x: x.is_positive or (or_zero and x.low >= 0))
+    if isinstance(node, ENTIRE):
+        return is_defined(cast(Expr, node.args[0]), box)
+    if isinstance(node, Pow) and node.exp.is_negative:
+        slopes = [node.base]
+        for _ in range(3):
+            slopes.append(slope(slopes[-1], t))
+        return any(everywhere(one, box, lambda x: x.is_positive or x.is_negative) for one in slopes)
+    return isinstance(node, sympy.Add | sympy.Mul | Pow | Symbol) or node.is_number
+
+
+def restricted(node: Any) -> tuple[Expr, bool] | None:
+    """For a root, general power or logarithm: what must be positive, and whether 0 will do."""
+    if isinstance(node, sympy.log):
+        return cast(Expr, node.args[0]), False
+    if isinstance(node, Pow) and not node.exp.is_Integer and node.base is not sympy.E:
+        return node.base, bool(node.exp.is_Rational and node.exp.is_positive)
+    return None
 
 
 class Form:
-    """One spelling of the weight on one section, checked to be the weight, with its derivatives."""
+    """One spelling of the weight on one section, its derivatives and their enclosures."""
 
-    def __init__(self, branch: Branch, section: Section, entry: Entry) -> None:
-        """Reads `weight` and, where it stands, `inverse`."""
-        self.section, self.t = section, section.t
-        self.derived = branch.quantity(section, "weight")
-        self.weight = branch.read(entry["weight"], section.t)
-        self.slopes = [self.weight]
-        require(section.eliminates not in self.weight.free_symbols, "the weight depends on {}", section.eliminates)
-        require(same(self.derived, self.weight), "the weight is not {}", entry["weight"])
-        if "inverse" in entry:
-            s = S if section.outward > 0 else BEYOND
-            self.inverse = branch.read(entry["inverse"], s)
-            require(same(substitute(self.slope(1), {self.t: 1 / s}), self.inverse), "w' is not {}", entry["inverse"])
-            self.by_inverse = s, span_of(self.inverse)
+    def __init__(self, section: Section, weight: Expr) -> None:
+        """The weight is a formula in the section's t."""
+        self.section, self.t, self.weight = section, section.t, weight
+        self.s = S if section.outward > 0 else BEYOND
+        self.slopes = [weight]
+        self.images: dict[str, Callable[[Mapping[Symbol, Span]], Span]] = {}
+        self.fractions: dict[int, tuple[list[Expr], Expr]] = {}
+
+    def spell_in_inverse(self, inverse: Expr) -> None:
+        """w' in s = 1/t, checked to be it."""
+        require(same(substitute(self.slope(1), {self.t: 1 / self.s}), inverse), "w' is not {}", inverse)
+        self.images["inverse"] = span_of(inverse)
 
     def slope(self, k: int) -> Expr:
         """w, w', w'', ..."""
@@ -72,59 +152,44 @@ class Form:
             self.slopes.append(slope(self.slopes[-1], self.t))
         return self.slopes[k]
 
-    @cached_property
-    def images(self) -> dict[str, Callable[[Mapping[Symbol, Span]], Span]]:
-        """Enclosures, made when first needed."""
-        return {}
-
     def image(self, name: str) -> Callable[[Mapping[Symbol, Span]], Span]:
         """The enclosure of `weight`, `excess`, `derivative`, `log-derivative` or `terms`."""
         if name not in self.images:
-            expression = {
+            make: dict[str, Callable[[], Expr]] = {
                 "weight": lambda: self.weight,
                 "excess": lambda: self.weight - 1,
                 "derivative": lambda: self.slope(1),
                 "log-derivative": lambda: log_slope(self.weight, self.t),
                 "terms": lambda: slope_by_terms(self.weight, self.t),
-            }[name]()
-            self.images[name] = span_of(expression)
+            }
+            require(name in make, "no rule {!r}", name)
+            self.images[name] = span_of(make[name]())
         return self.images[name]
 
-    def decays(self, rule: str, leaf: Ranges) -> bool:
+    def decays(self, rule: str, leaf: Box) -> bool:
         """Whether w, continuous on the leaf, does not grow away from r = 1 there, by the rule."""
+        require(rule in DECAY, "no rule {!r}", rule)
+        outward, k = self.section.outward, int(rule[-1]) if rule[-1].isdigit() else 0
         if rule == "each":
             return all(term.decays_somehow(leaf) for term in self.terms)
         if rule.startswith("anchor-"):
-            chain = [self.slope(j) for j in range(1, int(rule.removeprefix("anchor-")) + 1)]
-            return self._anchored(chain, leaf, -self.section.outward)
-        if rule.startswith("fraction-"):
-            return self.by_fraction(1, rule, leaf, -self.section.outward)
+            return self._anchored([self.slope(j) for j in range(1, k + 1)], leaf, -outward)
+        if rule in FRACTIONS:
+            return self.by_fraction(1, rule, leaf, -outward)
         box = spans(leaf)
         if rule == "inverse":
-            s, image = self.by_inverse
-            found = image({**box, s: box[self.t].reciprocal()})
-        else:
-            found = self.image(rule)(box)
+            box[self.s] = box[self.t].reciprocal()
         if rule == "log-derivative" and not self.image("weight")(box).is_positive:
             return False
-        return self._outwards(found)
-
-    def _outwards(self, found: Span) -> bool:
-        return bool(found.high <= 0 if self.section.outward > 0 else found.low >= 0)
+        found = self.image(rule)(box)
+        return bool(found.high <= 0 if outward > 0 else found.low >= 0)
 
     @cached_property
     def terms(self) -> "list[Form]":
         """Every term of the weight as a weight of its own."""
-        return [Form.of_term(self.section, term) for term in Add.make_args(self.weight)]
+        return [Form(self.section, term) for term in Add.make_args(self.weight)]
 
-    @staticmethod
-    def of_term(section: Section, term: Expr) -> "Form":
-        """A form of the term itself."""
-        form = Form.__new__(Form)
-        form.section, form.t, form.weight, form.slopes = section, section.t, term, [term]
-        return form
-
-    def decays_somehow(self, leaf: Ranges) -> bool:
+    def decays_somehow(self, leaf: Box) -> bool:
         """By one of the rules that may settle a single term."""
         for rule in ("derivative", "log-derivative", *FRACTIONS):
             try:
@@ -135,429 +200,99 @@ class Form:
                 continue
         return False
 
-    def by_fraction(self, order: int, rule: str, leaf: Ranges, sign: int) -> bool:
+    def by_fraction(self, order: int, rule: str, leaf: Box, sign: int) -> bool:
         """sign * w (or w', of order 1) >= 0: as N/D, D of one sign on the leaf and N, N', ... anchored at its end."""
         if order not in self.fractions:
             top, bottom = quotient(self.slope(order))
             self.fractions[order] = [top], bottom
         chain, bottom = self.fractions[order]
-        below, k = enclose(bottom, leaf), int(rule.removeprefix("fraction-"))
+        below, k = enclose(bottom, leaf), int(rule[-1])
         while len(chain) <= k:
             chain.append(slope(chain[-1], self.t))
         if not (below.is_positive or below.is_negative):
             return False
         return self._anchored(chain[: k + 1], leaf, sign if below.is_positive else -sign)
 
-    @cached_property
-    def fractions(self) -> dict[int, tuple[list[Expr], Expr]]:
-        """The numerator, with its derivatives, and the denominator of w and of w'."""
-        return {}
-
-    def _anchored(self, chain: list[Expr], leaf: Ranges, sign: int) -> bool:
+    def _anchored(self, chain: Sequence[Expr], leaf: Box, sign: int) -> bool:
         """sign * g >= 0 for a chain g, g', ..., g^(m): all but the last vanish at the section's end that the leaf
         touches, so that the last decides.
         """
         whole, part = self.section.t_range, leaf[self.t]
         closed = {**leaf, self.t: Range(part.low, part.high, True, True)}
-        for end, at_lower in ((whole.low, True), (whole.high, False)):
-            if isinstance(end, float) or end != (part.low if at_lower else part.high):
+        for end, touches in ((whole.low, whole.low == part.low), (whole.high, whole.high == part.high)):
+            if isinstance(end, float) or not touches:
                 continue
-            at = Rational(end.numerator, end.denominator)
             try:
                 for lower in chain[:-1]:
-                    require(same(value_at_end(lower, self.t, at, dict(self.section.cell)), sympy.Integer(0)), "")
+                    require(same(value_at(lower, self.t, rational(end), self.section.cell), Integer(0)), "")
                     enclose(lower, closed)  # continuous up to the end: the last may then be integrated m times
                 highest = enclose(chain[-1], closed)
             except (Undefined, RecheckFailed):
                 continue
             # integrated from the lower end the sign stays; from the upper end it flips m times
-            flips = sign * (1 if at_lower or len(chain) % 2 == 1 else -1)
+            flips = sign * (1 if end == whole.low or len(chain) % 2 == 1 else -1)
             if (highest if flips > 0 else -highest).low >= 0:
                 return True
         return False
 
-    def below_one(self, rule: str, leaf: Ranges) -> bool:
+    def below_one(self, rule: str, leaf: Box) -> bool:
         """Whether w <= 1 on the leaf: by its range, or falling from a place where w <= 1."""
         if rule == "bound":
             return bool(self.image("excess")(spans(leaf)).high <= 0)
         right = self.section.outward > 0
         whole, part = self.section.t_range, leaf[self.t]
         start = part.low if right else part.high
-        if isinstance(start, float):
-            return False
-        if rule.startswith("falls-"):
+        if rule.startswith("falls-") and not isinstance(start, float):
             there = {**leaf, self.t: Range(start, start, True, True)}
-            return bool(enclose(self.weight - 1, there).high <= 0) and self.decays(rule.removeprefix("falls-"), leaf)
-        inner = (self.section.lower, whole.low) if right else (self.section.upper, whole.high)
-        return (inner[0], start) == (self.section.on_policy, inner[1]) and rule in DECAY and self.decays(rule, leaf)
-
-
-def _defined(expression: Expr, spelled: Expr, leaf: Ranges) -> bool:
-    """Whether the expression is defined and continuous on the leaf, removable zeros of denominators filled.
-
-    Where its own enclosure fails, an equal spelling may have one, provided that no root or logarithm of the original
-    can meet a number it does not take: then only denominators vanish, at isolated points, and the spelling is the
-    limit.
-    """
-    if enclose_split(expression, leaf, lambda _: True):
-        return True
-    if spelled == expression or not enclose_split(spelled, leaf, lambda _: True):
-        return False
-    nodes: Iterator[Any] = sympy.preorder_traversal(expression)
-    for node in nodes:
-        condition = restricted(node)
-        if condition is not None:
-            inner, or_zero = condition
-            holds = enclose_split(inner, leaf, lambda x: x.is_positive or (or_zero and bool(x.low >= 0)))  # noqa: B023
-        elif isinstance(node, ENTIRE):
-            holds = enclose_split(cast(Expr, node.args[0]), leaf, lambda _: True)
-        else:
-            holds = isinstance(node, sympy.Add | sympy.Mul | sympy.Pow | Symbol) or node.is_number
-        if not holds:
-            return False
-    return True
-
-
-ENTIRE = (sympy.exp, sympy.tanh, sympy.sech, sympy.cosh, sympy.sinh, sympy.atan, sympy.erf, sympy.erfc)
-
-
-def claim(branch: Branch, entry: Entry, name: str) -> Structure:
-    """A claim over all sections: each leaf by its rule, the leaves exactly the sections, these all of (0, oo)."""
-    require(entry["claim"] == name, "the claim is {!r}, not {!r}", entry["claim"], name)
-    key = json.dumps(entry, sort_keys=True)
-    if key not in branch.known:
-        sections = []
-        for one in entry["sections"]:
-            section = read_section(branch, one)
-            _leaves(branch, section, one, name)
-            sections.append(section)
-        branch.known[key] = structure_of(branch, sections)
-    return branch.known[key]
-
-
-def _leaves(branch: Branch, section: Section, entry: Entry, name: str) -> None:
-    form = Form(branch, section, entry)
-    subject = branch.quantity(section, "value") if name == "value defined" else form.weight
-    needed = {str(symbol) for symbol in subject.free_symbols} | {str(section.t)}
-    if name == "weight defined":
-        needed -= {str(section.eliminates)}
-    wholes = {str(symbol): (symbol, one) for symbol, one in section.ranges.items()}
-    keys = list(entry["leaves"][0]["box"]) if entry["leaves"] else []
-    require(needed <= set(keys) <= set(wholes), "the leaves do not span {}", sorted(needed))
-    boxes = []
-    for leaf in entry["leaves"]:
-        require(set(leaf["box"]) == set(keys), "a leaf spans other symbols than its neighbours")
-        box: dict[Symbol, Range] = {}
-        for key in keys:
-            (low, high), (symbol, whole) = map(end_of_range, leaf["box"][key]), wholes[key]
-            require(
-                whole.low <= low <= high <= whole.high, "the leaf {} in [{}, {}] leaves the section", key, low, high
-            )
-            box[symbol] = Range(low, high, low > whole.low or whole.low_in, high < whole.high or whole.high_in)
-        try:
-            holds = _holds(form, subject, name, leaf["rule"], box)
-        except (Undefined, KeyError):
-            holds = False
-        shown = ", ".join(f"{key} in [{', '.join(leaf['box'][key])}]" for key in keys)
-        require(holds, "{}: leaf {} is not shown by {!r}", name, shown, leaf["rule"])
-        boxes.append([box[wholes[key][0]] for key in keys])
-    whole = [wholes[key][1] for key in keys]
-    ends = f"{section.lower} to {section.upper}"
-    require(partitions(boxes, whole, points=False), "{}: the leaves do not fit the section from {}", name, ends)
-
-
-def _holds(form: Form, subject: Expr, name: str, rule: str, box: dict[Symbol, Range]) -> bool:
-    if name == "value defined":
-        return rule == "defined" and _defined(subject, subject, box)
-    # a sign of w' says nothing about a w that jumps, as atan(1/(r - 3)) does; so w is continuous there first
-    if not _defined(form.derived, form.weight, {**dict(form.section.cell), **box}):
-        return False
-    match name:
-        case "weight defined":
-            return rule == "defined"
-        case "nonnegative":
-            if rule in FRACTIONS:
-                return form.by_fraction(0, rule, box, 1)
-            return rule == "bound" and bool(form.image("weight")(spans(box)).low >= 0)
-        case "at most one":
-            return form.below_one(rule, box)
-    return name == "decay" and rule in DECAY and form.decays(rule, box)
-
-
-# Breakpoints ---------------------------------------------------------------------------------------------------------
-
-
-def joins(branch: Branch, entries: list[Entry], pairs: list[tuple[Section, Section, Kind]]) -> None:
-    """The entries are these breakpoints, each once, and their one-sided limits are the ones stated."""
-    require(len(entries) == len(pairs), "there is not one entry for each breakpoint")
-    wanted = {(before, after.upper, quantity): after for before, after, quantity in pairs}
-    for entry in entries:
-        before = read_section(branch, entry)
-        key = before, {"oo": sympy.oo}.get(entry["next"]) or branch.read(entry["next"]), entry["quantity"]
-        require(key in wanted, "{} is no breakpoint, or stands twice", entry["upper"])
-        after = wanted.pop(key)
-        for text, section, at_upper in ((entry["left"], before, True), (entry["right"], after, False)):
-            found = branch.one_sided(section, at_upper, entry["quantity"])
-            require(
-                text is None or (isinstance(found, Expr) and same(found, branch.read(text))),
-                "the limit of {} at {} is {}, not {}",
-                entry["quantity"],
-                before.upper,
-                found,
-                text,
-            )
-
-
-def breakpoints(structure: Structure, *quantities: Kind) -> list[tuple[Section, Section, Kind]]:
-    """Every breakpoint of every cell, for each quantity."""
-    return [(a, b, q) for q in quantities for chain in structure.values() for a, b in pairwise(chain)]
-
-
-def at_one(pairs: list[tuple[Section, Section, Kind]]) -> list[tuple[Section, Section, Kind]]:
-    """Those at r = 1."""
-    return [(a, b, q) for a, b, q in pairs if a.upper == a.on_policy]
-
-
-def is_smooth(branch: Branch, before: Section, after: Section, quantity: Kind) -> bool:
-    """Both one-sided limits are one finite expression."""
-    left, right = branch.one_sided(before, True, quantity), branch.one_sided(after, False, quantity)
-    return isinstance(left, Expr) and isinstance(right, Expr) and same(left, right)
-
-
-def fills(branch: Branch, before: Section, after: Section, quantity: Kind) -> bool:
-    """What the text says at the breakpoint itself is one of the one-sided limits (or it says nothing there)."""
-    there = branch.at_end(before, quantity)
-    sides = branch.one_sided(before, True, quantity), branch.one_sided(after, False, quantity)
-    return there is None or any(isinstance(side, Expr) and same(there, side) for side in sides)
-
-
-def difference(branch: Branch, before: Section, after: Section) -> Span:
-    """Right limit of w minus left limit."""
-    left, right = branch.one_sided(before, True, "weight"), branch.one_sided(after, False, "weight")
-    cell = spans(dict(before.cell))
-    if isinstance(left, Expr) and isinstance(right, Expr):
-        return span_of(sympy.factor(cast(Any, right) - cast(Any, left)))(cell)
-    sides = [span_of(one)(cell) if isinstance(one, Expr) else one.span for one in (left, right)]
-    require(None not in sides, "a limit at {} is infinite", before.upper)
-    return sides[1] + -sides[0]  # type: ignore[operator]
-
-
-def no_lone_values(branch: Branch, structure: Structure) -> None:
-    """No breakpoint has a weight of its own, different from both sides."""
-    for before, after, _ in breakpoints(structure, "weight"):
-        require(fills(branch, before, after, "weight"), "at {} the text gives w a value of its own", before.upper)
+            return enclose(self.weight - 1, there).high <= 0 and self.decays(rule.removeprefix("falls-"), leaf)
+        return self.section.touches_one and start == (whole.low if right else whole.high) and self.decays(rule, leaf)
 
 
 # Ends ----------------------------------------------------------------------------------------------------------------
 
 
+Judge = Callable[[str, Limit], bool]
+
+
+def at_end(branch: Branch, section: Section, terms: Sequence[Entry], quantity: Kind, judge: Judge) -> None:
+    """Every term passes the judge by its limit at r -> 0 (in a cell's first section) or r -> oo (in its last).
+
+    The terms add up to the value, or to the weight (also where the quantity is the score weight: each is then taken
+    times r). Rule `limit`: where the term goes; `slope`: where d log |r term|/d log r goes, and if that is p, r times
+    the term goes like r^p up to slower factors.
+    """
+    own, factor = branch.on(section, "value" if quantity == "value" else "weight"), Integer(1)
+    if quantity == "score":
+        factor = section.ratio
+    summands = [branch.read(one["term"], section.t) for one in terms]
+    require(same(Add(*summands), own), "the terms do not add up to {}", own)
+    for term, one in zip(summands, terms, strict=True):
+        require(one["rule"] in ("limit", "slope"), "no rule {!r}", one["rule"])
+        subject = factor * term if one["rule"] == "limit" else score_slope(section, term)
+        found = limit_by(branch, section, subject, one["form"])
+        require(judge(one["rule"], found), "the {} of {} at the end is not as it should be", one["rule"], term)
+
+
+def limit_by(branch: Branch, section: Section, subject: Expr, text: str, box: Box | None = None) -> Limit:
+    """Its limit at the section's infinite end or at r = 0, by a form in t or in s = 1/t that is checked to be it."""
+    form, inverse = spelled(branch, section, subject, text)
+    within = spans(section.cell if box is None else box)
+    if section.upper is sympy.oo:
+        return limit(form, S, ABOVE, within) if inverse else limit(form, section.t, UP, within)
+    require(not inverse and section.lower in (0, -sympy.oo), "the section ends neither at r = 0 nor at r = oo")
+    return limit(form, section.t, ABOVE if section.t_range.low == 0 else DOWN, within)
+
+
 def spelled(branch: Branch, section: Section, expression: Expr, text: str) -> tuple[Expr, bool]:
     """A form in t, or (True) in s = 1/t, that is checked to be the expression."""
     form = branch.read(text, section.t, S)
-    require(not {S, section.t} <= form.free_symbols, "{} mixes s and {}", text, section.t)
     inverse = S in form.free_symbols
+    require(not (inverse and section.t in form.free_symbols), "{} mixes s and {}", text, section.t)
     own = substitute(expression, {section.t: 1 / S}) if inverse else expression
     require(same(own, form), "{} is not {}", expression, text)
     return form, inverse
 
 
-def limit_of(
-    branch: Branch, section: Section, expression: Expr, text: str, box: Box | None = None, end: Limit = UP
-) -> Limit:
-    """The limit of t -> end by such a form (in s only as t -> oo), for all parameters of the cell, or in the box."""
-    form, inverse = spelled(branch, section, expression, text)
-    box = spans(dict(section.cell)) if box is None else box
-    require(not inverse or end is UP, "a form in s = 1/t is one for t -> oo")
-    return limit(form, S, ABOVE, box) if inverse else limit(form, section.t, end, box)
-
-
-def at_zero(branch: Branch, section: Section, entry: Entry, expression: Expr, *, integrably: bool = False) -> None:
-    """The expression stays bounded as r -> 0; integrably: or at least its integral does."""
-    require(entry["end"] == "zero", "the end is not r = 0")
-    if entry["rule"] == "inside":
-        require(section.chart == "scaled", "r = 0 is not inside this chart")
-        return
-    by_slope = entry["rule"] == "slope"
-    require(integrably if by_slope else entry["rule"] == "limit", "no rule {!r} here", entry["rule"])
-    own = score_slope(section, branch.quantity(section, "weight")) if by_slope else expression
-    form = branch.read(entry["form"], section.t)
-    require(same(own, form), "{} is not {}", own, entry["form"])
-    low = section.t_range.low
-    require(low == 0 or section.chart == "log-scaled", "the section does not start at r = 0")
-    found = limit(form, section.t, ABOVE if low == 0 else DOWN, spans(dict(section.cell)))
-    require(found.tends(1) if by_slope else not found.is_infinite, "{} has no such limit as r -> 0", own)
-
-
 def score_slope(section: Section, term: Expr) -> Expr:
-    """d log |phi| / d log r of one term of w: where it tends to p, phi goes like r^p, p not 0."""
-    rate = sympy.cancel(section.ratio / slope(section.ratio, section.t))
-    return 1 + rate * log_slope(term, section.t)
-
-
-def at_infinity(branch: Branch, section: Section, entry: Entry, expression: Expr | None, *, integrably: bool) -> None:
-    """The expression has a finite limit as r -> oo, or phi vanishes there term by term, integrably for a bounded f."""
-    require(entry["end"] == "infinity", "the end is not r = oo")
-    if entry["rule"] == "limit":
-        require(expression is not None, "a limit is no evidence here")
-        assert expression is not None
-        found = limit_of(branch, section, expression, entry["form"])
-        require(not found.is_infinite, "{} is unbounded as r -> oo", expression)
-        return
-    require(entry["rule"] == "terms", "no rule {!r}", entry["rule"])
-    weight, t = branch.quantity(section, "weight"), section.t
-    terms = [branch.read(one["term"], t) for one in entry["terms"]]
-    form = branch.read(entry["weight"], t)
-    require(same(form, weight) and same(Add(*terms), weight), "the terms do not add up to {}", weight)
-    for term, one in zip(terms, entry["terms"], strict=True):
-        match one["rule"]:
-            case "zero":
-                holds = term == 0
-            case "limit":
-                holds = not integrably and limit_of(branch, section, section.ratio * term, one["form"]).is_zero
-            case "slope":
-                holds = limit_of(branch, section, score_slope(section, term), one["form"]).tends(-1)
-            case _:
-                holds = False
-        require(holds, "phi of the term {} is not shown to vanish by {!r}", term, one["rule"])
-
-
-# One check for each requirement --------------------------------------------------------------------------------------
-
-
-def continuously_differentiable(branch: Branch, evidence: Entry) -> None:
-    """f and w defined and continuous inside, and across every breakpoint."""
-    quantities: tuple[Kind, ...] = ("value", "weight") if branch.kind == "value" else ("weight",)
-    require(len(evidence["inside"]) == len(quantities), "not every quantity is shown to be defined")
-    structures = [claim(branch, one, f"{q} defined") for one, q in zip(evidence["inside"], quantities, strict=True)]
-    require(all(one == structures[0] for one in structures), "f and w are shown on different sections")
-    pairs = breakpoints(structures[0], *quantities)
-    joins(branch, evidence["joins"], pairs)
-    for before, after, quantity in pairs:
-        require(is_smooth(branch, before, after, quantity), "{} jumps at {}", quantity, before.upper)
-        require(fills(branch, before, after, quantity), "the {} at {} is not its limit", quantity, before.upper)
-
-
-def _weight_is_one(branch: Branch, structure: Structure, entries: list[Entry], *, limits: bool) -> None:
-    """w(1) = 1 as the text says it there, or by both limits; limits: by these in any case."""
-    pairs = at_one(breakpoints(structure, "weight"))
-    joins(branch, entries, pairs)
-    for before, after, _ in pairs:
-        there, one = branch.at_end(before, "weight"), sympy.Integer(1)
-        sides = branch.one_sided(before, True, "weight"), branch.one_sided(after, False, "weight")
-        approached = all(isinstance(side, Expr) and same(side, one) for side in sides)
-        require(approached if limits or there is None else same(there, one), "w(1) = 1 does not hold")
-
-
-def unit_peak(branch: Branch, evidence: Entry, decay: Structure | None) -> None:
-    """w(1) = 1, and w <= 1 by decay or by its range."""
-    by_decay = evidence["by"] == "monotone-decay"
-    if by_decay:
-        require(decay is not None, "monotone-decay is not proved")
-        structure = decay
-    else:
-        require(evidence["by"] == "bound", "no such proof: {!r}", evidence["by"])
-        structure = claim(branch, evidence, "at most one")
-    assert structure is not None
-    _weight_is_one(branch, structure, evidence["joins"], limits=not by_decay)
-    no_lone_values(branch, structure)
-
-
-def monotone_decay(branch: Branch, evidence: Entry) -> Structure:
-    """w falls inside every section, and does not jump up away from r = 1."""
-    structure = claim(branch, evidence, "decay")
-    pairs = breakpoints(structure, "weight")
-    jumps = [pair for pair in pairs if not is_smooth(branch, *pair)]
-    joins(branch, evidence["jumps"], jumps)
-    for before, after, _ in jumps:
-        if before.upper == before.on_policy:
-            _peaks_at_one(branch, before, after)
-            continue
-        rise = difference(branch, before, after)
-        require(rise.high <= 0 if after.outward > 0 else rise.low >= 0, "w jumps up at {}", before.upper)
-    no_lone_values(branch, structure)
-    return structure
-
-
-def _peaks_at_one(branch: Branch, before: Section, after: Section) -> None:
-    """Where w jumps at 1 and the text says what w(1) is, neither side is larger."""
-    there = branch.at_end(before, "weight")
-    for side in (branch.one_sided(before, True, "weight"), branch.one_sided(after, False, "weight")):
-        holds = there is None or (isinstance(side, Expr) and enclose(there - side, dict(before.cell)).low >= 0)
-        require(holds, "w grows away from r = 1")
-
-
-def nonnegative_weight(branch: Branch, evidence: Entry) -> None:
-    """w >= 0 inside every section, and at breakpoints."""
-    no_lone_values(branch, claim(branch, evidence, "nonnegative"))
-
-
-def _bounded_inside(branch: Branch, evidence: Entry, quantity: Kind) -> Structure:
-    structure = claim(branch, evidence["inside"], f"{quantity} defined")
-    pairs = breakpoints(structure, quantity)
-    joins(branch, evidence["joins"], pairs)
-    for before, after, _ in pairs:
-        for side in (branch.one_sided(before, True, quantity), branch.one_sided(after, False, quantity)):
-            require(isinstance(side, Expr) or not side.is_infinite, "the {} is unbounded at {}", quantity, before.upper)
-    return structure
-
-
-def _ends(branch: Branch, evidence: Entry, structure: Structure) -> list[tuple[Section, Entry, Section, Entry]]:
-    """For every cell: its first section with the evidence at r = 0, and its last with the evidence at r = oo."""
-    entries = evidence["ends"]
-    require(len(entries) == 2 * len(structure), "there is not one entry for each end")
-    found, places = [], set()
-    for zero, infinity in zip(entries[::2], entries[1::2], strict=True):
-        first, last = read_section(branch, zero), read_section(branch, infinity)
-        chain = structure.get(first.place)
-        require(chain is not None and chain[0] == first and chain[-1] == last, "an end is not that of a cell")
-        places.add(first.place)
-        found.append((first, zero, last, infinity))
-    require(len(places) == len(structure), "an end is missing")
-    return found
-
-
-def bounded_value(branch: Branch, evidence: Entry) -> None:
-    """f, or w and an integrable tail."""
-    quantity: Kind = "value" if branch.kind == "value" else "weight"
-    structure = _bounded_inside(branch, evidence, quantity)
-    for first, zero, last, infinity in _ends(branch, evidence, structure):
-        at_zero(branch, first, zero, branch.quantity(first, quantity), integrably=quantity == "weight")
-        value = branch.quantity(last, "value") if quantity == "value" else None
-        at_infinity(branch, last, infinity, value, integrably=True)
-
-
-def bounded_score(branch: Branch, evidence: Entry) -> None:
-    """phi bounded inside and towards both ends."""
-    structure = _bounded_inside(branch, evidence, "weight")
-    for first, zero, last, infinity in _ends(branch, evidence, structure):
-        at_zero(branch, first, zero, branch.quantity(first, "score"))
-        at_infinity(branch, last, infinity, branch.quantity(last, "score"), integrably=False)
-
-
-def vanishing_score(branch: Branch, evidence: Entry) -> None:
-    """phi -> 0 in the last section of every cell."""
-    lasts = [(read_section(branch, one), one) for one in evidence["ends"]]
-    covers_cells(branch, [section.place for section, _ in lasts])
-    for section, entry in lasts:
-        require(section.upper is sympy.oo, "the section does not reach r = oo")
-        at_infinity(branch, section, entry, None, integrably=False)
-
-
-def first_order_agreement(branch: Branch, evidence: Entry) -> None:
-    """f continuous at 1 and w -> 1 from both sides."""
-    quantities: tuple[Kind, ...] = ("weight", "value") if branch.kind == "value" else ("weight",)
-    pairs: list[tuple[Section, Section, Kind]] = []
-    for entry in evidence["joins"]:
-        before = read_section(branch, entry)
-        require(before.upper == before.on_policy, "the breakpoint is not r = 1")
-        after = make_section(branch, before.chart, before.eliminates, before.cell, entry["upper"], entry["next"])
-        pairs.append((before, after, entry["quantity"]))
-    for quantity in quantities:
-        covers_cells(branch, [before.place for before, _, q in pairs if q == quantity])
-    require(all(q in quantities for _, _, q in pairs), "a quantity that is not needed")
-    joins(branch, evidence["joins"], pairs)
-    for before, after, quantity in pairs:
-        require(is_smooth(branch, before, after, quantity), "{} jumps at r = 1", quantity)
-        require(fills(branch, before, after, quantity), "the {} at r = 1 is not its limit", quantity)
-        if quantity == "weight":
-            require(same(branch.one_sided(before, True, "weight"), sympy.Integer(1)), "w(1) = 1 does not hold")
+    """d log |r term| / d log r: where it tends to p, r times the term goes like r^p, p not 0."""
+    return 1 + section.ratio / slope(section.ratio, section.t) * log_slope(term, section.t)

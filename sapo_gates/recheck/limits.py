@@ -15,7 +15,7 @@ import sympy
 from sympy import Add, Expr, Mul, Pow, Rational, Symbol
 
 from sapo_gates.functions import sigmoid
-from sapo_gates.recheck.algebra import log_slope
+from sapo_gates.recheck.formulas import log_slope
 from sapo_gates.recheck.spans import FUNCTIONS, ONE, ZERO, Span, Undefined, span_of
 
 

@@ -6,6 +6,7 @@ attained, so 0 * oo = 0; an end that had to be rounded counts as attained, which
 
 from collections.abc import Callable, Mapping
 from fractions import Fraction
+from functools import lru_cache
 from typing import Any
 
 import sympy
@@ -220,12 +221,21 @@ def rational_span(number: Rational | Fraction) -> Span:
     return Span.around(arb(fmpq(int(number.numerator), int(number.denominator))))
 
 
-def span_of(expression: Expr) -> Callable[[Mapping[Symbol, Span]], Span]:
+Image = Callable[[Mapping[Symbol, Span]], Span]
+
+
+def span_of(expression: Expr) -> Image:
     """The expression as a function from the ranges of its symbols to a span that contains all its values.
 
     A span is at the same time a proof that the expression is defined and continuous on the whole box: every single
     operation was. Otherwise Undefined is raised.
     """
+    return _compiled(expression, ctx.prec)
+
+
+@lru_cache(maxsize=4096)
+def _compiled(expression: Expr, bits: int) -> Image:
+    """bits: the precision that the numbers in it are rounded to."""
     steps: list[Step] = []
     index: dict[Expr, int] = {}
 

@@ -8,15 +8,18 @@ Fails: hard clipping for A <= 0, where f = r; f = log r, whose phi is 1 also as 
 Source: requirement 6 of the profile trust-region.
 """
 
-from sapo_gates.prove.case import Case
+from sympy import Integer
+
+from sapo_gates.prove.case import Case, cells_evidence
 from sapo_gates.prove.ends import (
-    bounded_inside,
     integrable_near_zero,
     limit_near_infinity,
     near_zero,
+    open_inside,
     vanishes_near_infinity,
 )
 from sapo_gates.prove.joins import Quantity
+from sapo_gates.prove.signs import Claim
 from sapo_gates.prove.tails import Head, Tail
 from sapo_gates.prove.witness import lower_bounded_tail
 from sapo_gates.verdict import Proved, Refuted, Undecided, Verdict
@@ -27,11 +30,12 @@ ID = "bounded-value"
 def prove(case: Case) -> Verdict:
     """Inside, then towards both ends."""
     quantity: Quantity = "value" if case.gate.kind == "value" else "weight"
-    ends = []
+    zeros, infinities = [], []
     for branch in case.branches:
         first, last = branch.sections[0], branch.sections[-1]
         if first.value is not None and last.value is not None:
-            at_zero, at_infinity = near_zero(branch, first.value), limit_near_infinity(branch, last.value)
+            at_zero = near_zero(branch, Integer(1), first.value)
+            at_infinity = limit_near_infinity(branch, Integer(1), last.value)
         else:
             at_zero, at_infinity = integrable_near_zero(branch), vanishes_near_infinity(branch, integrably=True)
         if at_infinity is None:
@@ -45,10 +49,11 @@ def prove(case: Case) -> Verdict:
         if at_zero is None or at_infinity is None:
             where = "0" if at_zero is None else "oo"
             return Undecided(method="limit of f", left=f"whether f is bounded as r -> {where} is not shown")
-        ends += [at_zero, at_infinity]
-    inside = bounded_inside(
-        case, quantity, case.claim("weight defined") if quantity == "weight" else case.claim("value defined")
-    )
-    if isinstance(inside, str):
-        return Undecided(method="continuity of f", left=inside)
-    return Proved(method="continuity and finite limits of f", evidence={**inside, "ends": ends})
+        zeros.append(at_zero)
+        infinities.append(at_infinity)
+    claim: Claim = "value defined" if quantity == "value" else "weight defined"
+    left = open_inside(case, quantity, case.claim(claim))
+    if left is not None:
+        return Undecided(method="continuity of f", left=left)
+    evidence = cells_evidence(case, claim, zero=zeros, infinity=infinities)
+    return Proved(method="continuity and finite limits of f", evidence=evidence)

@@ -10,11 +10,13 @@ Source: arXiv:2602.19345v2, section 4, (i).
 
 from sapo_gates.prove import witness
 from sapo_gates.prove.boxes import Closed
-from sapo_gates.prove.case import Case, Settled, claim_evidence, first_open
-from sapo_gates.prove.joins import DEFINED, Quantity, joins_of
+from sapo_gates.prove.case import Case, Settled, cells_evidence, first_open
+from sapo_gates.prove.joins import Quantity, joins_of
+from sapo_gates.prove.signs import Claim
 from sapo_gates.verdict import Proved, Refuted, Undecided, Verdict
 
 ID = "continuously-differentiable"
+DEFINED: dict[Quantity, Claim] = {"value": "value defined", "weight": "weight defined"}
 
 
 def prove(case: Case) -> Verdict:
@@ -26,10 +28,8 @@ def prove(case: Case) -> Verdict:
     for quantity in quantities:
         for settled in inside[quantity]:
             if not isinstance(settled.outcome, Closed):
-                section = settled.section
-                expression = section.value if quantity == "value" and section.value is not None else section.weight
                 found = witness.undefined(
-                    case.gate, case.side, settled.branch, section, settled.outcome.box, expression
+                    case.gate, case.side, settled.branch, settled.section, settled.outcome.box, quantity
                 )
                 if found is not None:
                     return Refuted(method="definedness", witness=found, evidence={})
@@ -50,8 +50,6 @@ def prove(case: Case) -> Verdict:
                 method="one-sided limits",
                 left=f"whether {names[join.quantity]} is continuous at {join.place} is not shown",
             )
-    evidence: dict[str, object] = {
-        "inside": [claim_evidence(DEFINED[q], inside[q]) for q in quantities],
-        "joins": [join.evidence() for join in joins],
-    }
+    claims: list[Claim] = [DEFINED[quantity] for quantity in quantities]
+    evidence = cells_evidence(case, *claims)
     return Proved(method="enclosure of f and w, identity at breakpoints", evidence=evidence)

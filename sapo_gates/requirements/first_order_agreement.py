@@ -9,7 +9,7 @@ Source: requirement 8 of the profile trust-region.
 
 from sympy import Integer
 
-from sapo_gates.prove.case import Case
+from sapo_gates.prove.case import Case, cells_evidence
 from sapo_gates.prove.forms import is_identity
 from sapo_gates.prove.joins import joins_of
 from sapo_gates.prove.witness import not_one
@@ -20,7 +20,6 @@ ID = "first-order-agreement"
 
 def prove(case: Case) -> Verdict:
     """At the breakpoint r = 1 of every branch."""
-    evidence = []
     for branch in case.branches:
         at_one = [join for join in joins_of(branch, "weight") if join.at == branch.chart.on_policy]
         if case.gate.kind == "value":
@@ -37,5 +36,4 @@ def prove(case: Case) -> Verdict:
                 if found is not None:
                     return Refuted(method="f at 1", witness=found, evidence={})
                 return Undecided(method="f at 1", left="whether f is continuous at r = 1 is not shown")
-            evidence.append(join.evidence())
-    return Proved(method="one-sided limits at r = 1", evidence={"joins": evidence})
+    return Proved(method="one-sided limits at r = 1", evidence=cells_evidence(case))

@@ -10,7 +10,7 @@ Source: arXiv:2602.19345v2, section 4, (iii).
 
 from sapo_gates.prove import witness
 from sapo_gates.prove.boxes import Closed, Violated
-from sapo_gates.prove.case import Case, claim_evidence, first_open
+from sapo_gates.prove.case import Case, cells_evidence, first_open
 from sapo_gates.prove.joins import joins_of
 from sapo_gates.verdict import Proved, Refuted, Undecided, Verdict
 
@@ -51,8 +51,4 @@ def prove(case: Case) -> Verdict:
     if uncertain:
         return Undecided(method="jump at a breakpoint", left=f"the jump at {uncertain[0].place} is not enclosed")
     rules = {leaf.rule for s in case.claim("decay") if isinstance(s.outcome, Closed) for leaf in s.outcome.leaves}
-    evidence = {
-        **claim_evidence("decay", case.claim("decay")),
-        "jumps": [join.evidence() for join in joins if not join.is_smooth],
-    }
-    return Proved(method=f"sign of w' by {', '.join(sorted(rules))}", evidence=evidence)
+    return Proved(method=f"sign of w' by {', '.join(sorted(rules))}", evidence=cells_evidence(case, "decay"))

@@ -9,7 +9,7 @@ Source: requirement 5 of the profile trust-region.
 
 from sapo_gates.prove import witness
 from sapo_gates.prove.boxes import Closed, Violated
-from sapo_gates.prove.case import Case, claim_evidence, first_open
+from sapo_gates.prove.case import Case, cells_evidence, first_open
 from sapo_gates.prove.joins import joins_of
 from sapo_gates.verdict import Proved, Refuted, Undecided, Verdict
 
@@ -30,7 +30,7 @@ def prove(case: Case) -> Verdict:
             method="value at a breakpoint", left=f"at {alone[0].place} the text gives w a value of its own"
         )
     if all(isinstance(settled.outcome, Closed) for settled in claims):
-        return Proved(method="enclosure of w", evidence=claim_evidence("nonnegative", claims))
+        return Proved(method="enclosure of w", evidence=cells_evidence(case, "nonnegative"))
     return Undecided(
         method="enclosure of w", left=first_open(claims) or "w < 0 somewhere, but no exact ratio was found"
     )

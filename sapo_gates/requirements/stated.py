@@ -28,15 +28,16 @@ from sapo_gates.functions import r, substitute
 from sapo_gates.gate import exact
 from sapo_gates.prove import witness
 from sapo_gates.prove.boxes import Box, Closed, Range, Rule, Violation, cover
-from sapo_gates.prove.case import Case, Requirement, claim_evidence, leaf_evidence
+from sapo_gates.prove.case import Case, Requirement, cells_evidence, leaf_evidence
 from sapo_gates.prove.enclose import compiled
+from sapo_gates.prove.ends import Terms
 from sapo_gates.prove.forms import forms_of, is_identity, log_derivative
 from sapo_gates.prove.interval import Interval, Undefined
 from sapo_gates.prove.joins import Join, joins_of
 from sapo_gates.prove.limits import ZERO_FROM_ABOVE, limit
 from sapo_gates.prove.pieces import images, possible
 from sapo_gates.prove.points import Point, parameter_points, rational
-from sapo_gates.prove.sections import Branch, Section, as_end, section_key
+from sapo_gates.prove.sections import Branch, Section, as_end, cell_key
 from sapo_gates.prove.signs import SectionProver
 from sapo_gates.prove.tails import Tail, expressions_at_infinity, limit_at_infinity
 from sapo_gates.requirements import continuously_differentiable, monotone_decay, unit_peak
@@ -370,7 +371,7 @@ def _smoothness(case: Case, stated: Stated) -> Verdict:
                 return Undecided(method="definedness", left=f"derivative {j + 1} of f is not shown to be defined")
     return Proved(
         method="identity of derivatives at breakpoints",
-        evidence=claim_evidence("weight defined", case.claim("weight defined")),
+        evidence=cells_evidence(case, "weight defined"),
     )
 
 
@@ -379,7 +380,7 @@ def _continuous(case: Case) -> Verdict:
     inside = case.claim(claim)
     if not all(isinstance(settled.outcome, Closed) for settled in inside):
         return Undecided(method="definedness", left="f is not shown to be defined everywhere")
-    return Proved(method="identity at breakpoints", evidence=claim_evidence(claim, inside))
+    return Proved(method="identity at breakpoints", evidence=cells_evidence(case, claim))
 
 
 def _value_joins(case: Case) -> list[Join]:
@@ -416,7 +417,7 @@ def _weight_at_zero(case: Case, stated: Stated) -> Verdict:
 
     by_cell = _limits_by_cell(case, stated.bound)
     if by_cell is not None:
-        return Proved(method="limit of w as r -> 0", evidence={"cells": by_cell})
+        return Proved(method="limit of w as r -> 0", evidence=cells_evidence(case, zero=by_cell))
     outcome = cover(_parameter_box(case), [("limit", rule)], replace(case.budget, boxes=2000))
     if isinstance(outcome, Closed):
         return Proved(method="limit of w as r -> 0", evidence=_evidence({"boxes": outcome}))
@@ -434,7 +435,7 @@ def _weight_at_zero(case: Case, stated: Stated) -> Verdict:
     return Undecided(method="limit of w as r -> 0", left=f"whether the limit is <= {stated.bound} is not shown")
 
 
-def _limits_by_cell(case: Case, bound: Rational) -> list[dict[str, object]] | None:
+def _limits_by_cell(case: Case, bound: Rational) -> list[Terms] | None:
     """In the chart x = r the first section starts at r = 0: the limit there, over every cell of the parameters."""
     cells = []
     for branch in case.branches:
@@ -447,7 +448,7 @@ def _limits_by_cell(case: Case, bound: Rational) -> list[dict[str, object]] | No
             except Undefined:
                 continue
             if (found + -_number_interval(bound)).is_nonpositive:
-                cells.append({**section_key(branch, first), "form": sympy.sstr(form)})
+                cells.append([{"term": sympy.sstr(first.weight), "rule": "limit", "form": sympy.sstr(form)}])
                 break
         else:
             return None
@@ -472,26 +473,23 @@ def _tail_order(case: Case, stated: Stated) -> Verdict:
     for branch in case.branches:
         tail = Tail(branch, branch.sections[-1])
         for form in forms_of(tail.section.weight):
-            rules = [_order_rule(tail, term, stated.bound) for term in Add.make_args(form)]
+            rules = [_order_rule(tail, term, stated.bound) for term in Add.make_args(form) if term != 0]
             if all(rule is not None for rule in rules):
-                tails.append({**section_key(branch, tail.section), "weight": sympy.sstr(form), "terms": rules})
+                tails.append(rules)
                 break
         else:
             return _too_slow(case, tail, stated.bound)
-    return Proved(method="limit of d log phi/d log r", evidence={"tails": tails})
+    return Proved(method="limit of d log phi/d log r", evidence=cells_evidence(case, infinity=tails))
 
 
 def _order_rule(tail: Tail, term: Expr, order: Rational) -> dict[str, str] | None:
-    key = {"term": sympy.sstr(term)}
-    if term == 0:
-        return {**key, "rule": "zero"}
     found = limit_at_infinity(tail.score_slope(term), tail.section.t, tail.ranges)
     if found is None:
         return None
     falls = found[0].infinite < 0 or (
         found[0].interval is not None and found[0].interval.upper <= _number_interval(1 - order).lower
     )
-    return {**key, "rule": "slope", "form": sympy.sstr(found[1])} if falls else None
+    return {"term": sympy.sstr(term), "rule": "slope", "form": sympy.sstr(found[1])} if falls else None
 
 
 def _too_slow(case: Case, tail: Tail, order: Rational) -> Verdict:
@@ -510,7 +508,7 @@ def _too_slow(case: Case, tail: Tail, order: Rational) -> Verdict:
             bounds = ("oo", "oo") if known.interval is None else witness.shown(known.interval)
             at = Witness(kind="tail", r=("1",), parameters=witness.names(parameters), enclosure=(bounds,),
                          why=f"d log phi/d log r has a limit > {1 - order} as r -> oo")  # fmt: skip
-            key = section_key(tail.branch, tail.section)
+            key = cell_key(tail.branch)
             return Refuted(
                 method="limit of d log phi/d log r", witness=at, evidence={"tail": key, "form": sympy.sstr(found[1])}
             )
@@ -531,12 +529,11 @@ def _pessimistic(case: Case, stated: Stated) -> Verdict:
     if not all(join.is_smooth and join.fills for join in joins):
         return Undecided(method="continuity of f", left="f is not shown to be continuous")
     decay = case.verdict(cast(Requirement, monotone_decay))
-    evidence = {"joins": [join.evidence() for join in joins]}
     if kill and isinstance(case.verdict(cast(Requirement, unit_peak)), Proved) and isinstance(decay, Proved):
-        return Proved(method="f continuous and w <= 1", evidence={"by": "unit-peak", **evidence})
+        return Proved(method="f continuous and w <= 1", evidence={"by": "unit-peak"})
     walk = [s for branch in case.branches for s in branch.sections if (s.side == "right") == right]
     if all(is_identity(section.weight, Integer(1)) for section in walk) and isinstance(decay, Proved):
-        return Proved(method="f(r) = r on this side", evidence={"by": "identity", **evidence})
+        return Proved(method="f(r) = r on this side", evidence={"by": "identity"})
     return Undecided(method="w <= 1", left="f(r) A <= r A is neither shown on this side nor refuted at a ratio tried")
 
 

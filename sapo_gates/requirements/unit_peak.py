@@ -13,7 +13,7 @@ from sympy import Integer
 
 from sapo_gates.prove import witness
 from sapo_gates.prove.boxes import Closed, Violated
-from sapo_gates.prove.case import Case, claim_evidence, first_open
+from sapo_gates.prove.case import Case, cells_evidence, first_open
 from sapo_gates.prove.forms import is_identity
 from sapo_gates.prove.joins import joins_of
 from sapo_gates.requirements import monotone_decay
@@ -51,10 +51,9 @@ def prove(case: Case) -> Verdict:
                 return Undecided(
                     method="value at a breakpoint", left=f"at {join.place} the text gives w a value of its own"
                 )
-    joins = [join.evidence() for join in at_one]
     decay = case.verdict(monotone_decay)
     if isinstance(decay, Proved):
-        return Proved(method="w(1) = 1 and monotone-decay", evidence={"by": "monotone-decay", "joins": joins})
+        return Proved(method="w(1) = 1 and monotone-decay", evidence={"by": "monotone-decay"})
     if only_declared:
         return Undecided(method="w <= 1", left="w jumps at r = 1 and is not shown to fall on both sides")
     bounded = case.claim("at most one")
@@ -64,6 +63,6 @@ def prove(case: Case) -> Verdict:
             if found is not None:
                 return Refuted(method="w <= 1", witness=found, evidence={})
     if all(isinstance(settled.outcome, Closed) for settled in bounded):
-        evidence = {"by": "bound", "joins": joins, **claim_evidence("at most one", bounded)}
+        evidence = cells_evidence(case, "at most one")
         return Proved(method="w(1) = 1 and w <= 1 box by box", evidence=evidence)
     return Undecided(method="w <= 1", left=first_open(bounded) or "w > 1 somewhere, but no exact ratio was found")

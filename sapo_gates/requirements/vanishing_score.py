@@ -11,7 +11,7 @@ Source: arXiv:2602.19345v2, section 4, (iv); v1 asked only for w -> 0.
 
 import sympy
 
-from sapo_gates.prove.case import Case
+from sapo_gates.prove.case import Case, cells_evidence
 from sapo_gates.prove.ends import vanishes_near_infinity
 from sapo_gates.prove.tails import Tail
 from sapo_gates.prove.witness import lower_bounded_tail
@@ -35,5 +35,5 @@ def prove(case: Case) -> Verdict:
         return Undecided(
             method="limit of phi", left=f"the limit of r*({sympy.sstr(tail.section.weight)}) as r -> oo is not known"
         )
-    rules = sorted({term["rule"] for one in tails for term in one["terms"]})
-    return Proved(method=f"limit of phi by {', '.join(rules)}", evidence={"ends": tails})
+    rules = sorted({term["rule"] for one in tails for term in one}) or ["w = 0"]
+    return Proved(method=f"limit of phi by {', '.join(rules)}", evidence=cells_evidence(case, infinity=tails))
