@@ -7,6 +7,7 @@ For an audit: 0 every property holds, 1 some property fails.
 import argparse
 import json
 import os
+import re
 import sys
 import textwrap
 from collections.abc import Callable, Sequence
@@ -24,6 +25,7 @@ from sapo_gates.errors import (
     RecheckFailed,
     RequirementError,
     SapoGatesError,
+    did_you_mean,
 )
 from sapo_gates.gate import Gate
 from sapo_gates.gatefile import load_gate, parse_assignments
@@ -42,12 +44,26 @@ CONDITION = {"positive": "A > 0", "negative": "A <= 0"}
 
 
 class _Parser(argparse.ArgumentParser):
-    """argparse prints a usage block before its error; ours is one line."""
+    """argparse prints a usage block before its error and guesses at shortened options; ours is one line, and exact."""
+
+    def __init__(self, **options: Any) -> None:
+        """As argparse's."""
+        super().__init__(**options, allow_abbrev=False)
 
     def error(self, message: str) -> NoReturn:
         """One line on stderr, exit 2."""
-        print(f"sapo-gates: {message}; see {self.prog} --help", file=sys.stderr)
+        print(f"sapo-gates: {message}; see {self.prog} --help.{self._nearest(message)}", file=sys.stderr)
         raise SystemExit(BAD_INPUT)
+
+    def _nearest(self, message: str) -> str:
+        """The command or option that was probably meant."""
+        unknown = re.search(r"invalid choice: '(.*?)'|unrecognized arguments: (--\S+)", message)
+        if unknown is None:
+            return ""
+        commands = [a for a in self._actions if isinstance(a, argparse._SubParsersAction)]
+        known = {name: parser for action in commands for name, parser in action.choices.items()}
+        options = {option for parser in known.values() for option in parser._option_string_actions}
+        return did_you_mean(unknown[1] or unknown[2], known if unknown[1] else options)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -391,7 +407,12 @@ def _seconds(text: str) -> float:
 
 
 def _report(certificate: Certificate) -> dict[str, Any]:
-    """The JSON object of `certify --json`; the evidence is in the certificate, not here."""
+    """The JSON object of `certify --json`: without the evidence, which is in the certificate, but with half-widths.
+
+    The rest of the datasheet takes longer than most proofs and has a command of its own.
+    """
+    from sapo_gates.datasheet import widths
+
     whole = certificate.to_json()
     requirements = [{k: v for k, v in entry.items() if k != "evidence"} for entry in whole["requirements"]]
     return {
@@ -400,6 +421,7 @@ def _report(certificate: Certificate) -> dict[str, Any]:
         "profile": certificate.profile,
         "verdict": certificate.verdict,
         "requirements": requirements,
+        "datasheet": widths(certificate.gate),
         "numerics": whole["numerics"],
     }
 

@@ -173,3 +173,48 @@ def test_the_program_itself_ends_without_traceback_when_its_reader_goes_away() -
     )
     assert shown.stdout.startswith(FAMILIES[0].name)
     assert shown.stderr == ""
+
+
+@pytest.mark.parametrize(
+    ("arguments", "nearest"),
+    [
+        (["certfy", "arctan"], "certify"),
+        (["list", "--jsn"], "--json"),
+        (["calibrate", "erf", "--halfwidth", "1"], "--half-width"),
+        (["certify", "arctan", "--prof", "admissible"], "--profile"),
+    ],
+)
+def test_a_mistyped_command_or_option_is_one_line_that_offers_the_nearest(
+    arguments: list[str], nearest: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        main(arguments)
+    assert stopped.value.code == 2
+    err = capsys.readouterr().err
+    assert err.count("\n") == 1
+    assert err.endswith(f"Did you mean {nearest!r}?\n")
+
+
+def test_a_certificate_as_json_carries_the_half_widths_of_both_signs(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["certify", "arctan", "--json"]) == 0
+    sheets = json.loads(capsys.readouterr().out)["datasheet"]
+    assert sheets["positive"]["half_width_right"]["closed_form"] == "1/tau"
+    assert sheets["negative"]["half_width_right"]["at"] == {"tau": 12}
+    low, high = map(float, sheets["positive"]["half_width_right"]["enclosure"])
+    assert low <= 0.1 <= high
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        (["--log-ratio-mean", "0"], "--log-ratio-mean needs --log-ratio-std"),
+        (["--histogram", "h.json", "--log-ratio-std", "1"], "two distributions"),
+    ],
+)
+def test_a_distribution_given_in_part_or_twice_is_refused_in_one_line(
+    options: list[str], says: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["calibrate", "arctan", "--eur", "0.9", *options]) == 2
+    err = capsys.readouterr().err
+    assert says in err
+    assert err.count("\n") == 1
