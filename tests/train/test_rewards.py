@@ -4,6 +4,7 @@ import os
 import signal
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -191,6 +192,21 @@ def test_a_reward_that_fails_names_the_sample(name, says):
     with pytest.raises(RewardError) as error:
         rewards({f"{HERE}:{name}": 1.0}, "fine", "bad one")
     assert says in str(error.value)
+
+
+def test_rewards_can_be_scaled_by_their_spread_over_the_batch():
+    reward = build_reward(RewardConfig(weights={"equivalence": 2.0, f"{HERE}:half_when_short": 4.0}, scale=True))
+    groups = reward.score([group("25", "26"), group("the sum is 25", "it is 24")])
+    # equivalence: 1, 0, 1, 0 with standard deviation 1/2; the other: 1/2 twice, without spread, and twice nothing
+    rewards = [c.reward for g in reward.scaled(groups) for c in g.completions]
+    assert rewards == pytest.approx([2 * 2 + 2, 2, 2 * 2, 0])
+
+
+def test_what_was_taken_off_a_reward_stays_off_when_it_is_scaled():
+    reward = build_reward(RewardConfig(weights={"equivalence": 1.0}, scale=True))
+    (scored,) = reward.score([group("25", "26")])
+    punished = replace(scored, completions=tuple(replace(c, reward=c.reward - 0.25) for c in scored.completions))
+    assert [c.reward for c in reward.scaled([punished])[0].completions] == pytest.approx([1.75, -0.25])
 
 
 def test_an_unknown_reward_is_refused():

@@ -1,4 +1,4 @@
-"""`sapo-train run | resume | evaluate`.
+"""`sapo-train run | resume | evaluate | plan`.
 
 Exits with 0, 1 (the run failed), 2 (bad input, one line on stderr), 143 (stopped, state saved).
 """
@@ -47,16 +47,20 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="sapo-train", description="Train language models by GRPO with certified gates."
     )
-    commands = parser.add_subparsers(required=True, metavar="run | resume | evaluate")
+    commands = parser.add_subparsers(required=True, metavar="run | resume | evaluate | plan")
     run = commands.add_parser("run", help="train a recipe", add_help=False)
     run.add_argument("recipe", nargs="?", help="a YAML file, or the name of a shipped recipe: smoke.yaml, demo.yaml")
     run.add_argument("--out", type=Path, help="run directory; default: runs/NAME-TIME")
-    run.add_argument("--dry-run", action="store_true", help="check the recipe, print the resolved run, and stop")
+    run.add_argument("--dry-run", action="store_true", help="print what 'plan' prints, and stop")
     run.add_argument("-h", "--help", action="store_true", dest="help")
     run.set_defaults(command=_run, parser=run)
     resume = commands.add_parser("resume", help="continue a run from its last checkpoint")
     resume.add_argument("folder", type=Path, metavar="RUN_DIR")
     resume.set_defaults(command=_resume)
+    plan = commands.add_parser("plan", help="print a resolved recipe with the memory and time that it will take")
+    plan.add_argument("recipe", help="a YAML file, or the name of a shipped recipe")
+    plan.add_argument("--processes", type=int, default=1, help="of torchrun; default: 1")
+    plan.set_defaults(command=_plan)
     test = commands.add_parser("evaluate", help="measure accuracy, pass@k and majority@k of models, and compare them")
     test.add_argument(
         "models",
@@ -80,9 +84,6 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _run(arguments: argparse.Namespace, flags: list[str]) -> int:
-    import yaml
-
-    from sapo_train.config import plain
     from sapo_train.progress import begin
     from sapo_train.summary import say
     from sapo_train.train import train
@@ -92,14 +93,35 @@ def _run(arguments: argparse.Namespace, flags: list[str]) -> int:
         return OK if arguments.help else BAD_INPUT
     run = _resolve(arguments.recipe, flags)
     if arguments.dry_run:
-        print(yaml.safe_dump(plain(run), sort_keys=False, allow_unicode=True), end="")
-        samples = run.sampling.prompts * run.sampling.group_size
-        print(f"# {run.steps} batch steps × {samples} completions; {run.updates} updates")
-        return OK
+        return _show_plan(run, 1)
     folder = arguments.out or Path("runs") / f"{run.name}-{time.strftime('%Y%m%d-%H%M%S')}"
     begin(folder, run)
     summary = train(run, folder)
     print("\n".join([*say(summary), f"run directory: {folder}"]))
+    return OK
+
+
+def _plan(arguments: argparse.Namespace, flags: list[str]) -> int:
+    run = _resolve(arguments.recipe, flags)
+    if not 1 <= arguments.processes <= run.groups_per_minibatch:
+        raise ConfigError(
+            f"--processes={arguments.processes} must lie between 1 and {run.groups_per_minibatch}, the groups of a "
+            "minibatch."
+        )
+    return _show_plan(run, arguments.processes)
+
+
+def _show_plan(run: RunConfig, processes: int) -> int:
+    """Print the resolved run as YAML, and the estimates as comments in it."""
+    import yaml
+
+    from sapo_train.config import plain
+    from sapo_train.plan import estimate, load_shape, say
+
+    print(yaml.safe_dump(plain(run), sort_keys=False, allow_unicode=True), end="", flush=True)
+    shape = load_shape(run.policy.model)
+    for line in say(run, estimate(run, shape, processes), shape, processes):
+        print(f"# {line}")
     return OK
 
 

@@ -7,6 +7,7 @@ digest.
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import importlib.metadata
 import json
@@ -122,8 +123,17 @@ def from_wheel(distribution: str) -> Path:
     gguf = _gguf_file(distribution)
     size = gguf.stat().st_size
     folder = _cache() / f"{distribution}-{importlib.metadata.version(distribution)}-{size}"
-    if _intact(folder):
-        return folder
+    if not _intact(folder):
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with (folder.parent / f".{folder.name}.lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)  # let go of when the process ends, however it ends
+            if not _intact(folder):  # another process may have made it while this one waited
+                _convert(gguf, folder)
+    return folder
+
+
+def _convert(gguf: Path, folder: Path) -> None:
+    """Make the folder from the GGUF file; it appears by one rename."""
     with quiet():
         source = AutoModelForCausalLM.from_pretrained(str(gguf.parent), gguf_file=gguf.name, dtype=torch.float32)
         tokenizer = AutoTokenizer.from_pretrained(str(gguf.parent), gguf_file=gguf.name)
@@ -132,7 +142,6 @@ def from_wheel(distribution: str) -> Path:
     }
     fresh = AutoModelForCausalLM.from_config(AutoConfig.for_model(**plain))
     fresh.load_state_dict(source.state_dict())
-    folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder.parent) as scratch:
         with quiet():
             fresh.save_pretrained(scratch)
@@ -143,7 +152,6 @@ def from_wheel(distribution: str) -> Path:
             shutil.rmtree(folder)  # it failed its digests
         made.rename(folder)
         made.mkdir()  # what the context manager will remove
-    return folder
 
 
 def sha256(path: Path) -> str:

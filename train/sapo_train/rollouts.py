@@ -53,4 +53,5 @@ def roll_out(
         if len(spread) == wanted:
             break
     flat = [k for k in range(len(drawn)) if k not in set(spread)]
-    return Rollouts([drawn[k] for k in sorted([*spread, *flat][:wanted])], len(drawn))
+    chosen = [drawn[k] for k in sorted([*spread, *flat][:wanted])]
+    return Rollouts(reward.scaled(chosen), len(drawn))

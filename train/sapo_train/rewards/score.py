@@ -6,11 +6,12 @@ import asyncio
 import importlib
 import inspect
 import math
+import statistics
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from sapo_train.batch import Group
+from sapo_train.batch import Completion, Group
 from sapo_train.config import check, config
 from sapo_train.errors import ConfigError, RewardError
 from sapo_train.rewards.equivalence import equivalences
@@ -26,6 +27,9 @@ class RewardConfig:
     weights: dict[str, float] = field(default_factory=lambda: {"equivalence": 1.0})
     """Reward: weight. 'equivalence', 'think-answer-format', or a function 'package.module:name' of (completions,
     answers) that returns one number (or None: not applicable) for each; it may be async."""
+    scale: bool = False
+    """Divide each reward by its standard deviation (ddof 0) over the batch before it is weighted; one that is the same
+    for every completion is left as it is."""
     answer: tuple[AnswerRule, ...] = ANSWER_RULES
     """Where equivalence looks for the answer, in this order."""
 
@@ -44,6 +48,7 @@ class Reward:
 
     functions: dict[str, RewardFunction]
     weights: dict[str, float]
+    scale: bool = False
 
     def score(self, groups: Sequence[Group]) -> list[Group]:
         """Give every completion its reward.
@@ -60,6 +65,21 @@ class Reward:
             replace(group, completions=tuple(self._sum(group, c, columns, next(scored)) for c in group.completions))
             for group in groups
         ]
+
+    def scaled(self, groups: Sequence[Group]) -> list[Group]:
+        """Divide each reward by its standard deviation over these groups, a whole batch, if that was asked for."""
+        if not self.scale:
+            return list(groups)
+        columns: dict[str, list[float]] = {}
+        for name, value in (part for group in groups for c in group.completions for part in c.parts):
+            columns.setdefault(name, []).append(value)
+        spread = {name: statistics.pstdev(values) for name, values in columns.items()}
+
+        def rescaled(completion: Completion) -> Completion:
+            change = sum(self.weights[name] * value * (1 / (spread[name] or 1) - 1) for name, value in completion.parts)
+            return replace(completion, reward=completion.reward + change)
+
+        return [replace(group, completions=tuple(map(rescaled, group.completions))) for group in groups]
 
     def _column(self, name: str, function: RewardFunction, texts: list[str], golds: list[str]) -> list[float | None]:
         try:
@@ -103,7 +123,9 @@ def build_reward(config: RewardConfig) -> Reward:
         "equivalence": lambda texts, golds: answers_right(texts, golds, config.answer),
         "think-answer-format": lambda texts, golds: [think_answer_format(text) for text in texts],
     }
-    return Reward({name: made.get(name) or _import(name) for name in config.weights}, dict(config.weights))
+    return Reward(
+        {name: made.get(name) or _import(name) for name in config.weights}, dict(config.weights), config.scale
+    )
 
 
 def answers_right(texts: Sequence[str], golds: Sequence[str], rules: tuple[AnswerRule, ...]) -> list[float]:
