@@ -7,6 +7,7 @@ from typing import Any
 
 from matplotlib.axes import Axes
 
+from sapo_analysis.arms import Arm, arms_of, differences, flat
 from sapo_analysis.curves import BRANCH, gate_curves, label
 from sapo_analysis.errors import RunError
 from sapo_analysis.runs import Run, as_trained, certificate_of, load_run, read_certificate
@@ -217,18 +218,21 @@ def _curves(runs: Sequence[Run], own: Sequence[Certificate | None], certificates
 
 
 def _training(runs: Sequence[Run]) -> str:
-    drawn = [run for run in runs if run.metrics]
-    if not drawn:
+    arms = arms_of([run for run in runs if run.metrics])
+    if not arms:
         return "<h2>Training</h2><p>No update has been written yet.</p>"
+    drawn = [run for arm in arms for run in arm.runs]
     panels = []
     if any(run.evaluations for run in drawn):
-        panels.append(_drawn(accuracy_over_steps(drawn), "Held-out accuracy over batch steps"))
+        panels.append(_drawn(accuracy_over_steps(arms), "Held-out accuracy over batch steps"))
     for key, says in SAYS.items():
-        if any(key in row for run in drawn for row in run.metrics):
-            panels.append(_drawn(metric_over_steps(drawn, key), f"{says} over batch steps"))
+        if any(key in row for run in drawn for row in (*run.metrics, *run.timings)):
+            panels.append(_drawn(metric_over_steps(arms, key), f"{says} over batch steps"))
+    seeds = " Lines are means over seeds, bands reach from the least to the most." if len(arms) < len(drawn) else ""
     return (
-        "<h2>Training</h2><p>The last epoch's update of each batch: in the first every ratio is 1 and no gate acts.</p>"
-        + (_key([run.name for run in drawn]) if len(drawn) > 1 else "")
+        "<h2>Training</h2><p>The last epoch's update of each batch: in the first every ratio is 1 and no gate acts."
+        f"{seeds}</p>"
+        + (_key([arm.name for arm in arms]) if len(arms) > 1 else "")
         + f'<div class="figures">{"".join(panels)}</div>'
     )
 
@@ -245,11 +249,42 @@ def _held_out(runs: Sequence[Run]) -> str:
             said = "rises" if low > 0 else "falls" if high < 0 else "cannot be told from no change"
             cells += [f"{100 * held['difference']:+.1f} points [{100 * low:+.1f}, {100 * high:+.1f}]", said]
             rows.append(cells)
+    between = _between(arms_of(runs))
     if not rows:
-        return ""
+        return between
     head = ["run", "problems", "before", "after", "paired difference", "accuracy"]
     note = "In brackets 95 % intervals: of an accuracy Wilson's, of the paired difference by bootstrap over problems."
-    return f'<h2>Held-out accuracy</h2>{_table(head, rows, (1, 2, 3, 4))}<p class="soft">{note}</p>'
+    return f'<h2>Held-out accuracy</h2>{_table(head, rows, (1, 2, 3, 4))}<p class="soft">{note}</p>{between}'
+
+
+def _between(arms: Sequence[Arm]) -> str:
+    """Paired differences between arms, and whether they can be told from none."""
+    rows = []
+    for found in differences(arms):
+        seeds = "one seed: not known" if found.over_seeds is None else _points(found.over_seeds)
+        said = found.verdict if found.verdict.startswith("cannot") else f"the first is {found.verdict}"
+        rows.append(
+            [
+                f"{_text(found.first)} against {_text(found.second)}",
+                f"{found.seeds} × {found.problems}",
+                f"{100 * found.mean:+.1f} points",
+                _points(found.over_problems),
+                seeds,
+                said,
+            ]
+        )
+    if not rows:
+        return ""
+    head = ["final accuracy", "seeds × problems", "difference", "for other problems", "for other seeds", ""]
+    note = (
+        "Paired by seed and problem. In brackets 95 % intervals: over problems by bootstrap, over seeds by Student's "
+        "t. A difference counts as one only where both exclude 0; one seed alone never shows one."
+    )
+    return f'<h2>Between runs</h2>{_table(head, rows, (1, 2, 3, 4))}<p class="soft">{note}</p>'
+
+
+def _points(interval: tuple[float, float]) -> str:
+    return f"[{100 * interval[0]:+.1f}, {100 * interval[1]:+.1f}]"
 
 
 def _samples(run: Run, count: int = 6) -> str:
@@ -284,23 +319,15 @@ def _configuration(runs: Sequence[Run]) -> str:
     """Every run's settings, and before them those in which the runs differ."""
     parts = ["<h2>Configuration</h2>"]
     if len(runs) > 1:
-        flat = [_flat(run.config) for run in runs]
-        keys = dict.fromkeys(key for settings in flat for key in settings)
-        rows = [[_text(key), *(_text(settings.get(key, "—")) for settings in flat)] for key in keys]
+        settings_of = [flat(run.config) for run in runs]
+        keys = dict.fromkeys(key for settings in settings_of for key in settings)
+        rows = [[_text(key), *(_text(settings.get(key, "—")) for settings in settings_of)] for key in keys]
         differing = [row for row in rows if len(set(row[1:])) > 1]
         head = ["differs", *(_text(run.name) for run in runs)]
         parts.append(_table(head, differing) if differing else "<p>The settings of the runs are the same.</p>")
     for run in runs:
         parts.append(f"<details><summary>{_text(run.name)}</summary><pre>{_text(run.config_text)}</pre></details>")
     return "".join(parts)
-
-
-def _flat(settings: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested settings as dotted names, which are also the trainer's flags."""
-    flat: dict[str, Any] = {}
-    for key, value in settings.items():
-        flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value}
-    return flat
 
 
 def _papers(runs: Sequence[Run], certificates: Sequence[Certificate], command: str) -> str:

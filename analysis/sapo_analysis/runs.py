@@ -43,6 +43,17 @@ class Run:
         """certified, baseline or uncertified; what the gate is to the run."""
         return str((self.summary or {}).get("role", "not yet written"))
 
+    def last_answers(self) -> dict[str, float]:
+        """Share of right answers to each held-out problem in the last evaluation; empty before any.
+
+        Raises:
+            RunError: the file is damaged.
+        """
+        if not self.evaluations:
+            return {}
+        rows = _rows(self.folder / "evaluations" / f"step-{self.evaluations[-1]['step']}.jsonl", ("id", "right"))
+        return {str(row["id"]): sum(row["right"]) / len(row["right"]) for row in rows}
+
     def last_epoch(self, key: str) -> tuple[Array, Array]:
         """A metric of the last epoch's updates over batch steps, [N] and [N]; in the first epoch every ratio is 1."""
         epochs = [row["epoch"] for row in self.metrics]

@@ -1,15 +1,18 @@
-"""A run over its batch steps: small panels, one metric each, one line a run."""
+"""Runs over their batch steps: small panels, one metric each, one line an arm."""
 
 from collections.abc import Sequence
 
 import matplotlib.pyplot as plt
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
+from sapo_analysis.arms import Arm
 from sapo_analysis.runs import Run
 from sapo_analysis.style import PALE, colour, dashes, house_style
 
 PANEL = (3.0, 1.9)
+SPEED = "tokens_per_second"
 
 SAYS = {
     "reward_mean": "reward, mean of the batch",
@@ -20,39 +23,59 @@ SAYS = {
     "kl_old_new_k3": "KL(old, new) in nats a token",
     "grad_norm": "gradient norm",
     "completion_length_mean": "completion length in tokens",
+    SPEED: "sampled tokens a second",
 }
-"""The metrics drawn, in reading order, as `metrics.jsonl` names them."""
+"""The metrics drawn, in reading order, as `metrics.jsonl` (the speed: `timings.jsonl`) names them."""
 
 
-def metric_over_steps(runs: Sequence[Run], key: str, *, ax: Axes | None = None) -> Axes:
-    """One metric of the last epoch's updates over batch steps."""
+def metric_over_steps(arms: Sequence[Arm], key: str, *, ax: Axes | None = None) -> Axes:
+    """One metric of the last epoch's updates over batch steps: the mean of an arm's seeds, the band their range."""
     with house_style():
         axes = plt.subplots(figsize=PANEL)[1] if ax is None else ax
-        for index, run in enumerate(runs):
-            steps, values = run.last_epoch(key) if run.metrics else ((), ())
-            axes.plot(steps, values, color=colour(index), ls=dashes(index), label=run.name)
+        for index, arm in enumerate(arms):
+            _mean_and_range(axes, [_series(run, key) for run in arm.runs], index, arm.name)
         if key == "effective_update_ratio":
             axes.axhline(1, color=PALE, lw=0.5, zorder=0)
         _finish(axes, SAYS.get(key, key))
     return axes
 
 
-def accuracy_over_steps(runs: Sequence[Run], *, ax: Axes | None = None) -> Axes:
-    """Held-out accuracy with the 95 % interval of each evaluation."""
+def _series(run: Run, key: str) -> dict[float, float]:
+    """A metric by batch step."""
+    if key == SPEED:
+        return {row["step"]: row[key] for row in run.timings if row.get(key) is not None}
+    return dict(zip(*run.last_epoch(key), strict=True)) if run.metrics else {}
+
+
+def _mean_and_range(axes: Axes, series: Sequence[dict[float, float]], index: int, name: str) -> None:
+    steps = sorted(set.intersection(*(set(one) for one in series)))  # where every seed has come to
+    values = np.array([[one[step] for step in steps] for one in series])
+    axes.plot(steps, values.mean(0), color=colour(index), ls=dashes(index), label=name)
+    if len(series) > 1:
+        axes.fill_between(steps, values.min(0), values.max(0), color=colour(index), alpha=0.2, lw=0)
+
+
+def accuracy_over_steps(arms: Sequence[Arm], *, ax: Axes | None = None) -> Axes:
+    """Held-out accuracy: of one run with the 95 % interval of each evaluation, of several seeds mean and range."""
     with house_style():
         axes = plt.subplots(figsize=PANEL)[1] if ax is None else ax
-        for index, run in enumerate(runs):
+        for index, arm in enumerate(arms):
+            run, *others = arm.runs
+            if others:
+                series = [{row["step"]: row["accuracy"] for row in run.evaluations} for run in arm.runs]
+                _mean_and_range(axes, series, index, arm.name)
+                continue
             steps = [row["step"] for row in run.evaluations]
             shares = [row["accuracy"] for row in run.evaluations]
             # rounding may put an end of the interval a hair inside
             below = [max(0.0, row["accuracy"] - row["low"]) for row in run.evaluations]
             above = [max(0.0, row["high"] - row["accuracy"]) for row in run.evaluations]
-            style = {"color": colour(index), "ls": dashes(index), "label": run.name}
+            style = {"color": colour(index), "ls": dashes(index), "label": arm.name}
             axes.errorbar(steps, shares, yerr=(below, above), marker="o", ms=3, capsize=2, **style)
         axes.set_ylim(0, 1)
-        last = max((int(run.config.get("steps", 1)) for run in runs), default=1)
+        last = max((int(run.config.get("steps", 1)) for arm in arms for run in arm.runs), default=1)
         axes.set_xlim(-0.03 * last, 1.03 * last)
-        _finish(axes, "held-out accuracy, 95 %")
+        _finish(axes, "held-out accuracy" if any(len(arm.runs) > 1 for arm in arms) else "held-out accuracy, 95 %")
     return axes
 
 
