@@ -1,39 +1,147 @@
-"""What a batch step of the trainer costs: SmolLM2-135M, 4 prompts × 8 completions of up to 64 tokens, two updates.
+"""What a batch step costs here and in TRL: SmolLM2-135M in float32, 4 prompts × 8 completions of up to 64 tokens, two
+updates of the whole batch, entropy included.
 
-    python tests/benchmarks/step.py [--steps 3] [--dotted.flags]
+    python tests/benchmarks/step.py [--rounds 3] [--steps 3]        # both, turn by turn, each in a process of its own
+    python tests/benchmarks/step.py --only ours [--dotted.flags]    # ours alone, by phase
 
-Prints one JSON object: seconds of the median step, in all and by phase, tokens, peak memory of the whole process.
+TRL runs at its best setting of those tried, TRL_MICROBATCH completions in one forward; the loss is its own `sapo`.
+Prints one JSON object: of each the median over rounds of the median step in seconds and of the peak memory of the
+process, and ours / TRL's. The prompts and the reward are the same; what is sampled is not, so tokens are told too.
 """
 
+import argparse
 import json
 import os
+import resource
 import statistics
+import subprocess
 import sys
 import tempfile
+import time
 from pathlib import Path
+from typing import Any
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
-from sapo_train.config import build, load_recipe, merge, parse_flags
-from sapo_train.files import read_jsonl
-from sapo_train.progress import begin
-from sapo_train.run import RunConfig
-from sapo_train.train import train
-
-WORK = ["--steps=3", "--data.train.0.held_out=0", "--sampling.max_tokens=64"]
+TRL_MICROBATCH = 32
+THREADS = 2
+REWARD = "sapo_train.rewards.text:digit_share"
+WORK = ["--data.train.0.held_out=0", "--sampling.max_tokens=64", f"--launch.threads={THREADS}", "--ratios.every=0"]
+WORK += [f"--reward.weights={{'{REWARD}': 1.0}}"]
 
 
-def main(flags: list[str]) -> None:
-    """Run a few steps without evaluation and print the median of each timing."""
-    run = build(RunConfig, merge(merge(load_recipe("demo.yaml"), parse_flags(WORK)), parse_flags(flags)))
+def ours(steps: int, flags: list[str]) -> dict[str, float]:
+    """Run a few steps without evaluation; the median of each timing."""
+    from sapo_train.config import build, load_recipe, merge, parse_flags
+    from sapo_train.files import read_jsonl
+    from sapo_train.progress import begin
+    from sapo_train.run import RunConfig
+    from sapo_train.train import train
+
+    run = build(RunConfig, merge(load_recipe("demo.yaml"), parse_flags([*WORK, f"--steps={steps}", *flags])))
     with tempfile.TemporaryDirectory() as folder:
         begin(Path(folder), run)
         train(run, Path(folder))
         rows = read_jsonl(Path(folder) / "timings.jsonl")
-    median = {key: round(statistics.median(row[key] for row in rows), 3) for key in rows[0] if key != "step"}
-    print(json.dumps({"steps": len(rows), "threads": run.launch.threads, **median}))
+    return {key: round(statistics.median(row[key] for row in rows), 3) for key in rows[0] if key != "step"}
+
+
+def trl(steps: int) -> dict[str, float]:
+    """Run the same number of steps in TRL; the same keys as far as it tells them."""
+    import torch
+    from datasets import Dataset
+    from transformers import TrainerCallback
+    from trl.trainer.grpo_config import GRPOConfig
+    from trl.trainer.grpo_trainer import GRPOTrainer
+
+    from sapo_train.models import WHEELS, from_wheel
+    from sapo_train.rewards.text import digit_share
+    from sapo_train.sources import ArithmeticConfig, arithmetic
+
+    torch.set_num_threads(THREADS)
+    seconds: list[float] = []
+    tokens: list[int] = []
+
+    def reward(completions: list[Any], completion_ids: list[list[int]], **_: Any) -> list[float]:
+        tokens.append(sum(map(len, completion_ids)))
+        return digit_share([turns[0]["content"] for turns in completions], [""] * len(completions))
+
+    class Clock(TrainerCallback):
+        """Times two updates, which share one batch."""
+
+        def on_step_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+            if state.global_step % 2 == 0:
+                self.start = time.perf_counter()
+
+        def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+            if state.global_step % 2 == 0:
+                seconds.append(time.perf_counter() - self.start)
+
+    with tempfile.TemporaryDirectory() as folder:
+        settings = GRPOConfig(
+            output_dir=folder,
+            per_device_train_batch_size=TRL_MICROBATCH,
+            gradient_accumulation_steps=32 // TRL_MICROBATCH,
+            num_generations=8,
+            max_completion_length=64,
+            num_iterations=2,
+            max_steps=2 * steps,
+            beta=0.0,
+            loss_type="sapo",
+            learning_rate=1e-5,
+            gradient_checkpointing=False,
+            use_cpu=True,
+            bf16=False,
+            save_strategy="no",
+            report_to=[],
+            disable_tqdm=True,
+        )
+        problems = arithmetic(ArithmeticConfig(largest=25))
+        rows = [{"prompt": [{"role": "user", "content": problem.question}]} for problem in problems]
+        trainer = GRPOTrainer(
+            model=str(from_wheel(WHEELS["smollm2-135m-instruct"])),
+            reward_funcs=reward,  # type: ignore[arg-type]
+            args=settings,
+            train_dataset=Dataset.from_list(rows),
+            callbacks=[Clock()],
+        )
+        trainer.train()
+    return {"seconds": round(statistics.median(seconds), 3), "tokens": statistics.median(tokens)}
+
+
+def measured(who: str, steps: int, flags: list[str]) -> dict[str, float]:
+    """Measure in this process, and the process."""
+    found = ours(steps, flags) if who == "ours" else trl(steps)
+    return found | {"peak_memory_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024}
+
+
+def compared(rounds: int, steps: int) -> dict[str, Any]:
+    """Measure both turn by turn, each in a new process."""
+    seen: dict[str, list[dict[str, float]]] = {"ours": [], "trl": []}
+    for _ in range(rounds):
+        for who, results in seen.items():
+            command = [sys.executable, __file__, "--only", who, "--steps", str(steps)]
+            done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
+            results.append(json.loads(done.stdout.splitlines()[-1]))
+    keys = ("seconds", "tokens", "peak_memory_bytes")
+    medians = {who: {k: statistics.median(r[k] for r in results) for k in keys} for who, results in seen.items()}
+    ratios = {k: round(medians["ours"][k] / medians["trl"][k], 3) for k in keys}
+    return {"rounds": rounds, "steps": steps, "threads": THREADS, **medians, "ours / trl": ratios}
+
+
+def main() -> None:
+    """Read the command line and print one JSON object."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--steps", type=int, default=3)
+    parser.add_argument("--only", choices=["ours", "trl"])
+    arguments, flags = parser.parse_known_args()
+    if arguments.only:
+        print(json.dumps(measured(arguments.only, arguments.steps, flags)))
+    else:
+        print(json.dumps(compared(arguments.rounds, arguments.steps)))
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    main()

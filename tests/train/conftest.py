@@ -1,6 +1,10 @@
 """Tiny models, built from a configuration; nothing is downloaded."""
 
+from pathlib import Path
+
 import pytest
+from processes import Run
+from runs import words
 
 from sapo_gates import certify
 from sapo_gates.torch import surrogate
@@ -26,3 +30,12 @@ def hard_clip():
 @pytest.fixture
 def policy() -> Policy:
     return build_policy(PolicyConfig(model="tiny-random"), temperature=1.0, seed=0)
+
+
+@pytest.fixture(scope="session")
+def straight(tmp_path_factory) -> Path:
+    """A run that nothing disturbs; beside it its output, and its file operations in their order."""
+    folder = tmp_path_factory.mktemp("straight")
+    code, output = Run(words(folder / "run"), folder / "output").end()
+    assert code == 0, output
+    return folder / "run"

@@ -1,19 +1,36 @@
 """The packed learner against the model's own logits, and the sampler against the learner."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
-from transformers import AutoModelForCausalLM, Gemma2Config, Qwen2Config
+from transformers import (
+    AutoModelForCausalLM,
+    CohereConfig,
+    Gemma2Config,
+    Gemma3TextConfig,
+    GraniteConfig,
+    Lfm2Config,
+    LlamaConfig,
+    MambaConfig,
+    Qwen2Config,
+)
 
 from sapo_train.advantages import AdvantageConfig, assign_advantages
 from sapo_train.batch import Batch
+from sapo_train.config import build as build_config
+from sapo_train.config import load_recipe, merge
 from sapo_train.data import DataConfig, load_problems
+from sapo_train.learn import with_log_probs
 from sapo_train.local_engine import LocalEngine
 from sapo_train.models import byte_tokenizer
 from sapo_train.pack import Pack
-from sapo_train.policy import AGREEMENT, Policy, choose_path
+from sapo_train.policy import AGREEMENT, Policy, build_policy, choose_path, probe
 from sapo_train.rollout import SamplingConfig, sample
+from sapo_train.run import RunConfig
+from sapo_train.world import World
 
 SHAPE = {
     "vocab_size": 258,
@@ -28,7 +45,17 @@ SHAPE = {
 }
 CONFIGS = {
     "qwen2": Qwen2Config(**SHAPE),
+    "llama": LlamaConfig(**SHAPE),
     "gemma2-window-and-soft-cap": Gemma2Config(**SHAPE, sliding_window=8, final_logit_softcapping=3.0),
+    "gemma3-window": Gemma3TextConfig(**SHAPE, sliding_window=8, layer_types=["sliding_attention", "full_attention"]),
+    "granite-divided-logits": GraniteConfig(**SHAPE, logits_scaling=7.0),
+    "cohere-scaled-logits": CohereConfig(**SHAPE, logit_scale=0.0625),
+}
+RECURRENT = {
+    "lfm2-convolutions-and-attention": Lfm2Config(
+        **SHAPE, layer_types=["conv", "full_attention"], block_multiple_of=8, block_auto_adjust_ff_dim=False
+    ),
+    "mamba": MambaConfig(vocab_size=258, hidden_size=32, num_hidden_layers=2, state_size=4, pad_token_id=0),
 }
 
 
@@ -121,6 +148,51 @@ def test_prompts_are_shared_in_other_architectures_too(name):
     assert packed_error(build(CONFIGS[name])) < AGREEMENT
 
 
+@pytest.mark.parametrize("name", CONFIGS)
+def test_windows_caps_and_scales_reach_the_gradient_too(name):
+    """A prompt beyond the window; the head's logits are computed again in the backward pass."""
+    policy = build(CONFIGS[name])
+    batch = replace(probe(policy), advantages=torch.tensor([1.0, -2.0, 0.5, 3.0]))
+    results = []
+    for path in ("shared", "rows", "logits"):
+        policy.path = path
+        policy.model.zero_grad()
+        log_probs, entropy = policy(batch)
+        (log_probs * batch.advantages[:, None]).sum().backward()
+        gradient = torch.cat([p.grad.flatten() for p in policy.model.parameters() if p.grad is not None])
+        results.append((log_probs.detach(), entropy, gradient / gradient.norm()))
+    for result in results[:2]:
+        for got, plain in zip(result, results[2], strict=True):
+            torch.testing.assert_close(got, plain, rtol=1e-3, atol=2e-4)
+
+
+@pytest.mark.parametrize("name", RECURRENT)
+def test_a_recurrent_model_takes_the_path_of_rows(name):
+    policy = build(RECURRENT[name])
+    choose_path(policy)
+    assert policy.errors is not None
+    assert policy.errors["shared"] > AGREEMENT
+    assert policy.path == "rows"
+    batch = probe(policy)
+    torch.testing.assert_close(policy(batch)[0], with_plain_path(policy, batch)[0], rtol=1e-4, atol=1e-5)
+
+
+def test_a_head_that_cannot_be_taken_apart_is_left_to_the_model(policy):
+    """A model that changes its logits in a way the trainer does not know."""
+    forward = policy.model.forward
+
+    def unusual(*args, **kwargs):
+        out = forward(*args, **kwargs)
+        out.logits = out.logits.tanh()
+        return out
+
+    policy.model.forward = unusual
+    choose_path(policy)
+    assert policy.path == "logits"
+    assert policy.errors is not None
+    assert min(policy.errors.values()) > AGREEMENT
+
+
 def test_one_mask_for_all_layers_of_a_windowed_model_is_caught_by_the_check(monkeypatch):
     policy = build(CONFIGS["gemma2-window-and-soft-cap"])
     sees = Pack.sees
@@ -150,3 +222,24 @@ def test_truncated_completions_can_be_left_out_of_the_loss(policy):
     batch = assign_advantages(groups, AdvantageConfig(mask_truncated=True))
     assert torch.equal(batch.mask.any(-1), torch.tensor([not c.truncated for c in groups[0].completions]))
     assert torch.equal(policy(batch)[0] != 0, torch.arange(batch.tokens.shape[1]) < batch.lengths[:, None])
+
+
+@pytest.mark.parametrize(
+    ("settings", "needed"),
+    [
+        ({}, False),
+        ({"update": {"minibatches": 2}}, True),
+        ({"objective": {"entropy_share": 0.5}}, True),
+        ({"policy": {"lora": {"rank": 2, "dropout": 0.1}}}, True),
+        ({"policy": {"lora": {"rank": 2}}}, False),
+    ],
+    ids=["one minibatch", "two minibatches", "entropy selects", "dropout", "adapter"],
+)
+def test_an_old_pass_is_paid_for_only_where_the_first_pass_cannot_be_the_old_policy(settings, needed):
+    run = build_config(RunConfig, merge(load_recipe("smoke.yaml"), settings))
+    policy = build_policy(run.policy, 1.0, 0)
+    batch = with_log_probs(policy, sampled(policy), run, World())
+    assert (batch.old_log_probs is not None) == needed
+    if needed:
+        assert batch.old_log_probs is not None
+        torch.testing.assert_close(batch.old_log_probs, policy(batch)[0].detach(), rtol=1e-5, atol=1e-5)

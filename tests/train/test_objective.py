@@ -1,16 +1,19 @@
 """`policy_loss` against ten lines of torch, its invariances, and what it refuses."""
 
 import math
+from typing import Any
 
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sapo_gates import certify
+from sapo_gates.torch import surrogate
 from sapo_train import policy_loss
 from sapo_train.errors import ShapeError
 from sapo_train.metrics import diagnostics
-from sapo_train.objective import count, log_ratio, reduce
+from sapo_train.objective import count, k3, log_ratio, reduce
 
 REDUCTIONS = ("seq-mean-token-mean", "token-mean", "seq-mean-token-sum-norm")
 LEVELS = ("token", "sequence", "sequence-sum")
@@ -195,6 +198,101 @@ def test_metrics_are_their_definitions(gate):
     assert metrics["kl_old_new_k3"] == pytest.approx((r - 1 - r.log()).mean().item())
     assert metrics["effective_sample_size"] == pytest.approx((r.sum() ** 2 / (len(r) * (r**2).sum())).item())
     assert metrics["score_weight_q50"] == pytest.approx(gate.score_weight(z, wide)[mask].double().quantile(0.5).item())
+
+
+@pytest.mark.parametrize("reduction", REDUCTIONS)
+def test_kl_and_correction_are_those_written_by_hand(gate, reduction):
+    new, old, advantages, mask = example()
+    sampler, reference = old - 0.3 * torch.rand_like(old), old + 0.5 * torch.rand_like(old)
+    options = {"gate": gate, "reduction": reduction, "max_length": 9}
+    loss, _ = policy_loss(
+        new, old, advantages, mask, sampler_log_probs=sampler, correction="token",
+        reference_log_probs=reference, kl_weight=0.3, kl_ratio_correction=True, **options
+    )  # fmt: skip
+    total = torch.zeros(())
+    for n, o, s, p, a, m in zip(new, old, sampler, reference, advantages, mask, strict=True):
+        n, o, s, p = n[m], o[m], s[m], p[m]
+        terms = (o - s).exp().clamp(max=2) * gate(n - o, a.expand_as(n))
+        terms = terms - 0.3 * (n - o).exp() * ((p - n).exp() - 1 - (p - n))
+        total = total + (terms.mean() if reduction == "seq-mean-token-mean" else terms.sum())
+    expected = -total / count(mask, reduction, 9)
+    torch.testing.assert_close(loss, expected)
+    torch.testing.assert_close(torch.autograd.grad(loss, new)[0], torch.autograd.grad(expected, new)[0])
+
+
+def test_the_correction_of_a_sequence_is_the_capped_product_of_its_tokens(gate):
+    old, mask = torch.zeros(2, 3), torch.tensor([[True, True, False], [True, True, True]])
+    sampler = torch.tensor([[0.1, 0.2, 9.0], [-1.0, -1.0, 0.0]])
+    plain = [policy_loss(old[[k]], old[[k]], torch.ones(1), mask[[k]], gate=gate)[0] for k in (0, 1)]
+    options = {"gate": gate, "sampler_log_probs": sampler, "correction": "sequence"}
+    loss, _ = policy_loss(old, old, torch.ones(2), mask, **options)
+    torch.testing.assert_close(loss, (math.exp(-0.3) * plain[0] + 2 * plain[1]) / 2)
+
+
+@pytest.mark.parametrize("ratio_correction", [False, True])
+@pytest.mark.parametrize("d", [-math.inf, -1e30, -300.0, -1.0, 0.0, 1e-4, 19.9, 20.1, 89.0, 1e30, math.inf])
+def test_kl_and_its_gradient_are_finite_for_every_log_ratio(gate, d, ratio_correction):
+    new = torch.tensor([[-d if math.isinf(d) else 0.0]], requires_grad=True)
+    reference = torch.tensor([[0.0 if math.isinf(d) else d]])
+    options = {"reference_log_probs": reference, "kl_weight": 1.0, "kl_ratio_correction": ratio_correction}
+    loss, _ = policy_loss(new, torch.zeros(1, 1), torch.zeros(1), torch.ones(1, 1), gate=gate, **options)
+    assert loss.isfinite()
+    assert loss >= 0
+    assert torch.autograd.grad(loss, new)[0].isfinite().all()
+
+
+def test_k3_is_its_formula_up_to_the_knee_and_convex_beyond():
+    d = torch.linspace(-30, 19.99, 400, dtype=torch.double)
+    torch.testing.assert_close(k3(d), d.exp() - 1 - d)
+    far = torch.linspace(19, 60, 400, dtype=torch.double)
+    assert (k3(far).diff().diff() >= -1e-6 * k3(far)[2:]).all()
+
+
+def test_the_gradient_of_k3_with_the_ratio_correction_is_that_of_the_kl_itself(gate):
+    """Over all tokens of a small vocabulary, weighted by the old policy: exactly d KL(new‖reference)."""
+    generator = torch.Generator().manual_seed(0)
+    logits, old, reference = torch.randn(3, 6, generator=generator, dtype=torch.double)
+    logits.requires_grad_()
+    log_p, log_q, log_o = (x.log_softmax(-1) for x in (logits, reference, old))
+    exact = (log_p.exp() * (log_p - log_q)).sum()
+    r = (log_p - log_o).exp()
+    corrected = (log_o.exp() * r * k3(log_q - log_p)).sum()
+    gradients = [torch.autograd.grad(x, logits, retain_graph=True)[0] for x in (exact, corrected)]
+    torch.testing.assert_close(*gradients)
+    options = {"reference_log_probs": log_q[None], "kl_weight": 1.0, "kl_ratio_correction": True}
+    ones = torch.ones(1, 6)
+    loss, _ = policy_loss(log_p[None], log_o[None], torch.zeros(1), ones, gate=gate, **options)
+    torch.testing.assert_close(loss, (r * k3(log_q - log_p)).mean())
+
+
+@pytest.mark.parametrize("missing", ["sampler", "reference"])
+def test_log_probs_that_a_term_needs_are_asked_for(gate, missing):
+    new, old, advantages, mask = example()
+    options: dict[str, Any] = {"correction": "token"} if missing == "sampler" else {"kl_weight": 0.1}
+    with pytest.raises(ShapeError, match=f"^{missing}_log_probs is None"):
+        policy_loss(new, old, advantages, mask, gate=gate, **options)
+
+
+def test_the_gap_between_gating_tokens_and_gating_their_mean_is_below_its_bound():
+    from sapo_gates.datasheet import log_curvature
+
+    certificate = certify("sigmoid")
+    gate = surrogate(certificate, positive={"tau": 1}, negative={"tau": 1})
+    bounds = log_curvature(certificate.gate, {"tau": 1}, {"tau": 1})
+    for scale in (0.01, 0.1, 1.0):
+        z = math.log(2.2) + scale * torch.randn(7, 50, generator=torch.Generator().manual_seed(0))
+        mask = torch.ones(7, 50, dtype=torch.bool)
+        metrics = diagnostics(z, torch.ones(7, 50), mask, gate, log_curvature=bounds)
+        assert 0 < metrics["weight_gap"] <= metrics["weight_gap_bound"]
+
+
+def test_the_papers_constant_would_not_bound_the_gap():
+    """tau**2/2 is sup|g''| of another gate: at tau = 1, z = log 2.2 ± 0.1 the gap is above tau**2/4 · Var."""
+    gate = surrogate(certify("sigmoid"), positive={"tau": 1}, negative={"tau": 1})
+    z = math.log(2.2) + torch.tensor([[0.1, -0.1]], dtype=torch.double)
+    metrics = diagnostics(z, torch.ones(1, 2), torch.ones(1, 2, dtype=torch.bool), gate)
+    assert metrics["weight_gap"] == pytest.approx(0.005297, abs=1e-6)
+    assert metrics["weight_gap"] > 1 / 4 * metrics["log_ratio_var_per_sequence"]
 
 
 def test_clip_fraction_counts_the_kill_side_alone(hard_clip):

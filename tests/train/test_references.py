@@ -35,14 +35,12 @@ LOSS_DIFFERS = {
     "ref-008": "a sequence ratio works here with every gate, also where that project refuses it",
     "ref-011": "CISPO defines a gradient only; the number reported as its loss is not an objective",
     "ref-012": "CISPO defines a gradient only; the number reported as its loss is not an objective",
-    "ref-026": "needs the sampler/learner correction, which this trainer does not have yet",
-    "ref-027": "needs the sampler/learner correction, which this trainer does not have yet",
-    "ref-030": "needs the KL to a reference policy, which this trainer does not have yet",
-    "ref-031": "needs the KL to a reference policy, which this trainer does not have yet",
-    "ref-034": "needs the KL to a reference policy, which this trainer does not have yet",
+    "ref-027": "caps the sampler/learner correction at 0.8; here the cap is 2",
+    "ref-031": "k1, which can be negative, is not among the estimators; k3 is",
+    "ref-034": "clamps the log-ratio at 2, where the gradient ends; here k3 goes on for every log-ratio",
     "ref-040": "a mean of microbatch means depends on the split; here the denominator is that of the minibatch",
     "ref-041": "a mean over prompts is not among the reductions",
-    "ref-063": "needs off-policy masking, which this trainer does not have",
+    "ref-063": "masks whole completions by their KL to the sampler; a gate or the correction bounds them here",
 }
 REDUCTIONS = {
     "sequence_mean": ("seq-mean-token-mean", None),
@@ -131,6 +129,19 @@ def gates(row):
     return sapo(row).value(new.detach() - old, advantages).tolist()
 
 
+def corrected(row):
+    sampler = torch.tensor(row["inputs"]["generation_log_probs"])
+    return clipped(row, sampler_log_probs=sampler, correction="token")
+
+
+def penalty(row):
+    new = torch.tensor(row["inputs"]["log_probs"])
+    options = {"reference_log_probs": torch.tensor(row["inputs"]["ref_log_probs"]), "kl_weight": row["inputs"]["beta"]}
+    gate = surrogate(certify("hard-clip"), allow_uncertified=True)
+    nothing = torch.zeros_like(new)
+    return policy_loss(new, new, nothing, nothing + 1, gate=gate, reduction="token-mean", **options)[0].item()
+
+
 CHECKS = {
     "ref-001": ("loss", lambda row: token_loss(row, sapo(row))),
     "ref-002": ("gates", gates),
@@ -140,6 +151,8 @@ CHECKS = {
     "ref-020": ("loss", on_policy),
     "ref-023": ("loss", lambda row: clipped(row, ratio_level="sequence")),
     "ref-024": ("loss", lambda row: clipped(row, ratio_level="sequence")),
+    "ref-026": ("loss", corrected),
+    "ref-030": ("loss", penalty),
     "ref-029": ("loss", lambda row: token_loss(row, surrogate(certify(DUAL_CLIP), allow_uncertified=True))),
     "ref-055": ("advantages", lambda row: by_group(row, "leave-one-out")),
     "ref-056": ("advantages", lambda row: by_group(row, "dr-grpo")),

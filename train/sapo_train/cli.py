@@ -1,4 +1,4 @@
-"""`sapo-train run | resume | evaluate | plan`.
+"""`sapo-train run | resume | evaluate | plan | export`.
 
 Exits with 0, 1 (the run failed), 2 (bad input, one line on stderr), 143 (stopped, state saved).
 """
@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sapo_train.errors import ConfigError, NonFinite, RewardError, SaveError, TrainError
+from sapo_train.errors import ConfigError, NonFinite, PeerFailed, RewardError, SaveError, TrainError
 
 if TYPE_CHECKING:
     from sapo_train.assess import Subject
@@ -33,21 +33,29 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         return arguments.command(arguments, flags)
     except Stopped:
-        print("stopped at a batch boundary; the state is saved", file=sys.stderr)
+        _tell("stopped at a batch boundary; the state is saved")
         return STOPPED
     except TrainError as error:
-        print(f"{type(error).__name__}: {' '.join(str(error).split())}", file=sys.stderr)
-        return FAILED if isinstance(error, NonFinite | RewardError | SaveError) else BAD_INPUT
+        _tell(f"{type(error).__name__}: {' '.join(str(error).split())}")
+        return FAILED if isinstance(error, NonFinite | PeerFailed | RewardError | SaveError) else BAD_INPUT
     except OSError as error:  # such as a full disk; checkpoints are complete or absent
-        print(f"the run failed: {error}; 'sapo-train resume' goes on from the last checkpoint", file=sys.stderr)
+        _tell(f"the run failed: {error}; 'sapo-train resume' goes on from the last checkpoint")
         return FAILED
+
+
+def _tell(line: str) -> None:
+    """Say how a run ended, once: every process of it ends for the same reason."""
+    from sapo_train.world import rank
+
+    if rank() == 0:
+        print(line, file=sys.stderr)
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="sapo-train", description="Train language models by GRPO with certified gates."
     )
-    commands = parser.add_subparsers(required=True, metavar="run | resume | evaluate | plan")
+    commands = parser.add_subparsers(required=True, metavar="run | resume | evaluate | plan | export")
     run = commands.add_parser("run", help="train a recipe", add_help=False)
     run.add_argument("recipe", nargs="?", help="a YAML file, or the name of a shipped recipe: smoke.yaml, demo.yaml")
     run.add_argument("--out", type=Path, help="run directory; default: runs/NAME-TIME")
@@ -80,6 +88,11 @@ def _parser() -> argparse.ArgumentParser:
     test.add_argument("-o", "--out", type=Path, help="folder of the results; a call that was cut off goes on from it")
     test.add_argument("--json", action="store_true", help="print the figures as JSON")
     test.set_defaults(command=_evaluate)
+    write = commands.add_parser("export", help="write a run's model as a plain transformers folder, adapters merged")
+    write.add_argument("folder", type=Path, metavar="RUN_DIR")
+    write.add_argument("-o", "--out", type=Path, required=True, help="a folder that does not exist yet")
+    write.add_argument("--step", type=int, help="the checkpoint of this step; default: the last")
+    write.set_defaults(command=_export)
     return parser
 
 
@@ -97,7 +110,8 @@ def _run(arguments: argparse.Namespace, flags: list[str]) -> int:
     folder = arguments.out or Path("runs") / f"{run.name}-{time.strftime('%Y%m%d-%H%M%S')}"
     begin(folder, run)
     summary = train(run, folder)
-    print("\n".join([*say(summary), f"run directory: {folder}"]))
+    if summary:
+        print("\n".join([*say(summary), f"run directory: {folder}"]))
     return OK
 
 
@@ -132,7 +146,8 @@ def _resume(arguments: argparse.Namespace, flags: list[str]) -> int:
     if flags:
         raise ConfigError(f"{flags[0]!r} cannot change a run that has begun; start a new one with 'sapo-train run'.")
     summary = train(_stored(arguments.folder), arguments.folder)
-    print("\n".join([*say(summary), f"run directory: {arguments.folder}"]))
+    if summary:
+        print("\n".join([*say(summary), f"run directory: {arguments.folder}"]))
     return OK
 
 
@@ -171,6 +186,16 @@ def _subject(name: str, flags: Sequence[str]) -> Subject:
         return Subject(_resolve(name, flags))
     model = {"steps": 1, "policy": {"model": name}, "data": {"train": [{"source": "arithmetic"}]}}
     return Subject(build(RunConfig, merge(model, parse_flags(flags))))
+
+
+def _export(arguments: argparse.Namespace, flags: list[str]) -> int:
+    from sapo_train.export import export
+
+    if flags:
+        raise ConfigError(f"{flags[0]!r} is no option of export.")
+    chosen = export(_stored(arguments.folder), arguments.folder, arguments.out, arguments.step)
+    print(f"{arguments.out} holds the model of {chosen}, its certificate and its card")
+    return OK
 
 
 def _resolve(recipe: str, flags: Sequence[str]) -> RunConfig:

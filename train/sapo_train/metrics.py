@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -82,12 +82,19 @@ METRICS = (
     Metric("grad_norm", "1", "norm of the gradient before clipping"),
     Metric("lr", "1", "learning rate of the update"),
 )
-_PATTERN = re.compile("|".join(re.sub("<name>", ".+", metric.key) for metric in METRICS))
+TIMINGS = (
+    Metric("step", "1", "batch step, from 1"),
+    Metric("seconds", "s", "the whole step"),
+    Metric("seconds_<phase>", "s", "of sampling, rewards, old_log_probs (also the reference's), learning, optimizer"),
+    Metric("tokens", "1", "tokens sampled for the batch, those of replaced groups excepted"),
+    Metric("tokens_per_second", "1/s", "tokens / seconds"),
+    Metric("peak_memory_bytes", "B", "most memory so far: of process 0 on a CPU, allocated on its GPU otherwise"),
+)
 
 
-def is_known(key: str) -> bool:
-    """Does a key of metrics.jsonl stand in the table?"""
-    return _PATTERN.fullmatch(key) is not None
+def is_known(key: str, table: tuple[Metric, ...] = METRICS) -> bool:
+    """Does a key stand in the table?"""
+    return any(re.fullmatch(re.sub("<.+?>", ".+", metric.key), key) for metric in table)
 
 
 @torch.no_grad()
@@ -118,7 +125,7 @@ def update_metrics(
     log_probs: Tensor,
     entropy: Tensor,
     objective: Objective,
-    log_curvature: Mapping[str, float],
+    log_curvature: Mapping[Any, float],
 ) -> dict[str, float]:
     """What the update of a minibatch did: log_probs and entropy [B, T] of the policy before it."""
     assert minibatch.old_log_probs is not None
@@ -166,7 +173,7 @@ def diagnostics(
     mask: Tensor,
     gate: TorchGate,
     group: Tensor | None = None,
-    log_curvature: Mapping[str, float] | None = None,
+    log_curvature: Mapping[Any, float] | None = None,
 ) -> dict[str, float]:
     """What the gate did to a minibatch, as `METRICS` defines it.
 
@@ -217,7 +224,7 @@ def diagnostics(
 
 
 def _averaging(
-    z: Tensor, advantages: Tensor, at: Tensor, gate: TorchGate, log_curvature: Mapping[str, float] | None
+    z: Tensor, advantages: Tensor, at: Tensor, gate: TorchGate, log_curvature: Mapping[Any, float] | None
 ) -> dict[str, Tensor]:
     """How far log-ratios spread within completions, and what gating their mean instead would change."""
     rows = at.any(-1)

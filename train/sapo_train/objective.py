@@ -191,8 +191,8 @@ def k3(d: Tensor) -> Tensor:
     Beyond 20 nats it goes on along its tangent, so that value and gradient are finite for every d, ±inf included.
     """
     d = d.clamp(-FAR, FAR)
-    near = d.clamp(max=KNEE)
-    return near.expm1() - near + math.expm1(KNEE) * (d - near)
+    near, slope = d.clamp(max=KNEE), math.expm1(KNEE)
+    return torch.where(d > KNEE, slope - KNEE + slope * (d - KNEE), near.expm1() - near)
 
 
 def count(mask: Tensor, reduction: Reduction, max_length: int | None = None) -> float:

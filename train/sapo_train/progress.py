@@ -46,7 +46,7 @@ from sapo_train.rollouts import Rollouts
 from sapo_train.run import RunConfig
 from sapo_train.trace import Trace
 from sapo_train.view import View
-from sapo_train.world import World
+from sapo_train.world import World, rank
 
 
 class Stopped(Exception):
@@ -196,7 +196,9 @@ class Progress:
         self.view.say(f"step {step}: held-out accuracy {mean:.1%} [{low:.1%}, {high:.1%}] on {len(results)} problems")
 
     def evaluation(self, step: int) -> list[Result] | None:
-        """Return an evaluation that was made before, or None."""
+        """Return an evaluation that was made before, in full, or None."""
+        if step not in [row["step"] for row in read_jsonl(self.folder / "evaluations.jsonl")]:
+            return None
         rows = read_jsonl(self.folder / "evaluations" / f"step-{step}.jsonl")
         return [Result.of(row) for row in rows] or None
 
@@ -231,11 +233,13 @@ class Progress:
 
 
 def begin(folder: Path, run: RunConfig) -> None:
-    """Make the run directory.
+    """Make the run directory, if this is the process that writes it.
 
     Raises:
         CheckpointError: there is a run in it already.
     """
+    if rank() > 0:
+        return
     if (folder / "config.yaml").exists():
         raise CheckpointError(
             f"{folder} already holds a run: continue it with 'sapo-train resume {folder}', or give another --out."

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -47,8 +48,8 @@ def roll_out(
         with phase("sampling"):
             groups = sample(engine, prompts, run.sampling, run.seed, start + first) if prompts else []
         with phase("rewards"):
-            groups = [punish_overlong(group, buffer, limit) for group in reward.score(groups)]
-        drawn += [group for part in world.gather(groups) for group in part]
+            scored = world.together(functools.partial(reward.score, groups))
+        drawn += [punish_overlong(group, buffer, limit) for part in scored for group in part]
         spread = [k for k, group in enumerate(drawn) if has_spread(group)]
         if len(spread) == wanted:
             break

@@ -26,6 +26,7 @@ def summarize(progress: Progress) -> dict[str, Any]:
         "training_seconds": sum(row["seconds"] for row in read_jsonl(progress.folder / "timings.jsonl")),
         "reward_first": rows[0]["reward_mean"],
         "reward_last": rows[-1]["reward_mean"],
+        "best_step": progress.best(),
     }
     before, after = progress.evaluation(0), progress.evaluation(run.steps)
     if before and after:

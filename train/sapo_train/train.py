@@ -36,6 +36,8 @@ from sapo_train.world import World, connect
 def train(run: RunConfig, folder: Path) -> dict[str, Any]:
     """Train from the run directory's last checkpoint, or from the start; return the summary that is also written there.
 
+    Of many processes that torchrun started the first returns it, and the others nothing.
+
     Raises:
         TrainError: bad input, or a run that cannot go on; one line.
         Stopped: SIGTERM came.
@@ -151,7 +153,9 @@ def opening(
     if policy.path == "shared":
         yield f"prompts are shared: packed and plain log-probs agree to {errors['shared']:.1e} nats"
     elif "shared" in errors:
-        yield f"the plain path is taken: log-probs with shared prompts differ by {errors['shared']:.1e} nats"
+        how = {"rows": "through the LM head in chunks", "logits": "through the model's own logits"}[policy.path]
+        differ = f"log-probs with shared prompts differ by {errors['shared']:.1e} nats"
+        yield f"the plain path is taken, row by row {how}: {differ}"
     if world.size > 1:
         yield f"{world.size} processes share the prompts of each batch"
     if certified.role != "certified":
@@ -159,4 +163,4 @@ def opening(
     if run.inert_gate:
         yield "warning: inert gate: with update.epochs × update.minibatches = 1 every ratio is 1, and no gate ever acts"
     elif run.update.epochs > 1 and run.update.minibatches == 1:
-        yield f"the gate acts in epochs 2 to {run.update.epochs}: in the first every ratio is 1"
+        yield "the gate acts from the second epoch of each batch on: in the first every ratio is 1"

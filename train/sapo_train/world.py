@@ -17,7 +17,7 @@ import torch.distributed as dist
 from torch import Tensor
 
 from sapo_train.config import check, config
-from sapo_train.errors import ConfigError, PeerFailed
+from sapo_train.errors import ConfigError, PeerFailed, TrainError
 
 T = TypeVar("T")
 PATIENCE = datetime.timedelta(days=7)  # a peer that dies closes its connection; one that evaluates takes its time
@@ -61,6 +61,23 @@ class World:
         _meet(lambda: dist.all_gather_object(values, value))
         return values
 
+    def together(self, work: Callable[[], T]) -> list[T]:
+        """Do work in every process and return what each made, in the order of ranks.
+
+        Raises:
+            TrainError: in all processes alike, that of the first in which the work failed.
+        """
+        try:
+            mine: T | TrainError = work()
+        except TrainError as error:
+            mine = error
+        made: list[T] = []
+        for part in self.gather(mine):
+            if isinstance(part, TrainError):
+                raise part
+            made.append(part)
+        return made
+
     def any(self, value: bool) -> bool:
         """Does any process say so? All decide alike."""
         return any(self.gather(value))
@@ -82,6 +99,11 @@ class World:
             start += p.numel()
 
 
+def rank() -> int:
+    """Return the number that torchrun gave this process; 0 is the one that writes and speaks."""
+    return int(os.environ.get("RANK", 0))
+
+
 def connect(config: LaunchConfig, groups: int) -> World:
     """Set this process up and join the others, if torchrun started it.
 
@@ -93,7 +115,7 @@ def connect(config: LaunchConfig, groups: int) -> World:
         ConfigError: there is not a group for each, or the others cannot be reached.
     """
     torch.set_num_threads(config.threads)
-    rank, size = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
+    size = int(os.environ.get("WORLD_SIZE", 1))
     if groups < size:
         raise ConfigError(
             f"{size} processes cannot share minibatches of {groups} groups: sampling.prompts / update.minibatches "
@@ -108,8 +130,8 @@ def connect(config: LaunchConfig, groups: int) -> World:
         try:
             dist.init_process_group(backend, timeout=PATIENCE)
         except (RuntimeError, ValueError) as error:
-            raise ConfigError(f"process {rank} of {size} cannot join the others: {error}.") from None
-    return World(rank, size, device)
+            raise ConfigError(f"process {rank()} of {size} cannot join the others: {error}.") from None
+    return World(rank(), size, device)
 
 
 def _meet(collective: Callable[[], Any]) -> None:

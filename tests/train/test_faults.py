@@ -1,0 +1,254 @@
+"""What a run survives: kills at any instant, SIGTERM, a full disk, harmed files, a loss that is not finite."""
+
+import json
+import random
+import shutil
+import signal
+import subprocess
+from pathlib import Path
+
+import pytest
+import torch
+from processes import Run, operations
+from runs import assert_same_run, newest, run, words
+from safetensors.torch import load_file
+
+from sapo_gates import certify
+from sapo_train import checkpoint as checkpoints
+from sapo_train.checkpoint import Place
+from sapo_train.cli import main
+from sapo_train.errors import CheckpointError
+from sapo_train.files import read_jsonl
+
+
+def killed(folder: Path, kill_at: int, within: str = "", command: list[str] | None = None) -> None:
+    process = Run(command or words(folder), folder.parent / "output", kill_at=kill_at, within=within)
+    code, output = process.end()
+    assert code == -signal.SIGKILL, output
+
+
+def go_on(folder: Path) -> None:
+    """Resume as a user would: a run that died before its directory was made is begun again."""
+    begun = (folder / "config.yaml").exists()
+    assert (main(["resume", str(folder)]) if begun else run(folder)) == 0
+
+
+@pytest.mark.parametrize("place", [0.02, 0.6, 0.999])
+def test_a_run_killed_at_any_file_operation_resumes_to_the_bit(straight, tmp_path, place):
+    folder = tmp_path / "run"
+    killed(folder, max(1, int(place * len(operations(straight.parent / "output")))))
+    go_on(folder)
+    assert_same_run(straight, folder)
+
+
+@pytest.mark.parametrize("place", [0.4, 1.0])
+def test_a_run_killed_inside_a_checkpoint_resumes_to_the_bit(straight, tmp_path, place):
+    """The second checkpoint: the first is what it must go on from."""
+    inside = [line for line in operations(straight.parent / "output") if "checkpoints/.step-4.partial" in line]
+    folder = tmp_path / "run"
+    killed(folder, 1 + int(place * (len(inside) - 1)), within="checkpoints/.step-4.partial")
+    assert newest(folder).name == "step-2"
+    go_on(folder)
+    assert_same_run(straight, folder)
+
+
+@pytest.mark.parametrize("evaluation", [1, 2], ids=["before", "after"])
+def test_a_run_killed_between_the_two_files_of_an_evaluation_resumes_to_the_bit(straight, tmp_path, evaluation):
+    folder = tmp_path / "run"
+    killed(folder, evaluation, within="evaluations.jsonl")
+    go_on(folder)
+    assert_same_run(straight, folder)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(30))
+def test_a_run_killed_again_and_again_at_random_resumes_to_the_bit(straight, tmp_path, seed):
+    """Killed at random file operations, every third time while it computes, until it comes to its end."""
+    dice, folder, total = random.Random(seed), tmp_path / "run", len(operations(straight.parent / "output"))
+    within = "checkpoints" if seed % 3 == 1 else ""
+    for attempt in range(3):
+        command = ["resume", str(folder)] if (folder / "config.yaml").exists() else words(folder)
+        if seed % 3 == 2:
+            process = Run(command, tmp_path / "output")
+            process.process.join(dice.uniform(0.3, 2.5))
+            process.process.kill()
+        else:
+            process = Run(
+                command, tmp_path / "output", kill_at=dice.randrange(1, total // (attempt + 1)), within=within
+            )
+        process.end()
+    go_on(folder)
+    assert_same_run(straight, folder)
+
+
+def test_sigterm_saves_at_the_next_batch_boundary_and_exits_with_143(straight, tmp_path):
+    folder = tmp_path / "run"
+    process = Run(words(folder, "--checkpoint.every=0", "--steps=2000"), tmp_path / "output")
+    process.wait_for((folder / "metrics.jsonl").exists)
+    process.signal(signal.SIGTERM)
+    code, output = process.end()
+    assert code == 143
+    assert "the state is saved" in output
+    place = checkpoints.verify(newest(folder))
+    assert place.updates == 2 * place.step == len(read_jsonl(folder / "metrics.jsonl"))
+    # The steps it made are those of the run that was not stopped.
+    shared = min(place.updates, 8)
+    lines = [(f / "metrics.jsonl").read_text().splitlines()[:shared] for f in (straight, folder)]
+    assert lines[0] == lines[1]
+
+
+def test_sigterm_in_a_step_longer_than_grace_ends_the_run_unsaved_with_143(tmp_path):
+    folder = tmp_path / "run"
+    rewards = '--reward.weights={"rewards:slow_from_the_second_step": 1}'
+    process = Run(words(folder, rewards, "--checkpoint.every=1", "--checkpoint.grace=0.1"), tmp_path / "output")
+    process.wait_for((folder / "checkpoints" / "step-1").exists)
+    process.signal(signal.SIGTERM)
+    code, output = process.end(limit=30)  # the step itself takes ten minutes
+    assert code == 143
+    assert "checkpoint.grace=0.1 s" in output
+    assert checkpoints.verify(newest(folder)).step == 1
+
+
+def test_sigterm_during_an_evaluation_loses_no_step(tmp_path):
+    folder = tmp_path / "run"
+    flags = ["--checkpoint.every=0", "--steps=3", "--evaluation.every=2", "--evaluation.limit=0"]
+    flags += ["--evaluation.batch=1", "--evaluation.temperature=1", "--evaluation.samples=200"]
+    process = Run(words(folder, *flags), tmp_path / "output")
+    process.wait_for(lambda: len(read_jsonl(folder / "timings.jsonl")) == 2)
+    process.signal(signal.SIGTERM)
+    assert process.end()[0] == 143
+    assert newest(folder).name == "step-2"
+
+
+def test_a_write_that_the_system_refuses_ends_the_run_in_one_line_and_keeps_the_last_checkpoint(straight, tmp_path):
+    """The optimizer's file grows over the limit; what came before it did not."""
+    sizes = {path.name: path.stat().st_size for path in newest(straight).iterdir()}
+    folder = tmp_path / "run"
+    killed(folder, 1, within="checkpoints/.step-4.partial")
+    limited = Run(["resume", str(folder)], tmp_path / "second", file_limit=sizes["optimizer.safetensors"] - 1)
+    code, output = limited.end()
+    assert code == 1
+    assert "SaveError: cannot write checkpoint" in output
+    assert "Traceback" not in output
+    assert {path.name for path in (folder / "checkpoints").iterdir()} == {"step-2"}
+    assert main(["resume", str(folder)]) == 0
+    assert_same_run(straight, folder)
+
+
+@pytest.mark.slow
+def test_a_full_disk_ends_the_run_in_one_line_and_more_room_lets_it_go_on(straight, tmp_path):
+    """A real one: a tmpfs with room for one checkpoint, made larger afterwards."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    room = int(1.7 * sum(path.stat().st_size for path in newest(straight).iterdir()))
+    subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={room}", "tmpfs", str(disk)], check=True)
+    try:
+        folder = disk / "run"
+        code, output = Run(words(folder), tmp_path / "output").end()
+        assert code == 1
+        assert "No space left on device" in output
+        assert "Traceback" not in output
+        assert {path.name for path in (folder / "checkpoints").iterdir()} == {"step-2"}
+        subprocess.run(["mount", "-o", f"remount,size={10 * room}", str(disk)], check=True)
+        assert main(["resume", str(folder)]) == 0
+        assert_same_run(straight, folder)
+    finally:
+        subprocess.run(["umount", str(disk)], check=True)
+
+
+def test_the_checkpoint_of_the_best_evaluation_is_kept_beside_the_last(tmp_path, monkeypatch):
+    shares = iter([0.1, 0.3, 0.9, 0.9, 0.2])  # before any step, and after each
+    monkeypatch.setattr("sapo_train.progress.accuracy", lambda results: (next(shares), (0.0, 1.0)))
+    folder = tmp_path / "run"
+    assert run(folder, "--evaluation.every=1", "--checkpoint.every=0") == 0
+    assert {path.name for path in (folder / "checkpoints").iterdir()} == {"step-2", "step-4"}
+    assert json.loads((folder / "summary.json").read_text())["best_step"] == 2
+    assert checkpoints.verify(folder / "checkpoints" / "step-2").step == 2
+
+
+def test_a_run_that_is_complete_resumes_to_the_same_end(straight, tmp_path):
+    folder = tmp_path / "done"
+    shutil.copytree(straight, folder)
+    assert main(["resume", str(folder)]) == 0
+    assert_same_run(straight, folder)
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "optimizer.safetensors", "certificate.json", "config.json"])
+@pytest.mark.parametrize("harm", ["truncated", "altered", "missing"])
+def test_a_harmed_checkpoint_is_refused_by_name(straight, tmp_path, name, harm, capsys):
+    folder = tmp_path / "harmed"
+    shutil.copytree(straight, folder)
+    path = folder / "checkpoints" / "step-4" / name
+    data = path.read_bytes()
+    if harm == "missing":
+        path.unlink()
+    else:
+        path.write_bytes(data[:-7] if harm == "truncated" else data[:-7] + bytes([data[-7] ^ 1]) + data[-6:])
+    assert main(["resume", str(folder)]) == 2
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1
+    assert name in error
+
+
+def test_a_partial_checkpoint_does_not_count(straight, tmp_path):
+    folder = tmp_path / "partial"
+    shutil.copytree(straight, folder)
+    shutil.copytree(folder / "checkpoints" / "step-4", folder / "checkpoints" / ".step-6.partial")
+    assert newest(folder).name == "step-4"
+
+
+def test_a_changed_certificate_is_refused(straight, tmp_path, capsys):
+    folder = tmp_path / "changed"
+    shutil.copytree(straight, folder)
+    path = folder / "certificate.json"
+    path.write_text(path.read_text().replace('"proved"', '"refuted"', 1))
+    assert main(["resume", str(folder)]) == 2
+    assert "the digest does not match" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("gate", ["sigmoid", "arctan"])
+def test_a_certificate_of_something_else_is_refused(straight, tmp_path, capsys, gate):
+    folder = tmp_path / "swapped"
+    shutil.copytree(straight, folder)
+    certify(gate, profile="trust-region").save(folder / "certificate.json")
+    assert main(["resume", str(folder)]) == 2
+    assert {"sigmoid": "certifies gate 'sigmoid'", "arctan": "was trained with"}[gate] in capsys.readouterr().err
+
+
+def test_an_unreadable_state_is_refused(tmp_path):
+    (tmp_path / "state.json").write_text("{")
+    with pytest.raises(CheckpointError, match=r"state\.json cannot be read"):
+        checkpoints.verify(tmp_path)
+
+
+def test_only_the_last_checkpoints_are_kept(tmp_path):
+    assert run(tmp_path / "kept", "--checkpoint.every=1", "--checkpoint.keep=2") == 0
+    assert {p.name for p in (tmp_path / "kept" / "checkpoints").iterdir()} == {"step-3", "step-4"}
+    assert checkpoints.verify(tmp_path / "kept" / "checkpoints" / "step-3") == Place(step=3, updates=6, position=6)
+
+
+def test_a_loss_that_is_not_finite_stops_before_the_update_and_keeps_the_batch(tmp_path, monkeypatch, capsys):
+    from sapo_train.policy import Policy
+
+    plain, calls = Policy.__call__, []
+
+    def poisoned(self, batch):
+        log_probs, entropy = plain(self, batch)
+        calls.append(batch)
+        if len(calls) == 7:  # two of the start-up check, two microbatches an epoch: the first of the second step
+            spoil = torch.zeros_like(log_probs)
+            spoil[2, 0] = torch.nan
+            log_probs = log_probs + spoil
+        return log_probs, entropy
+
+    monkeypatch.setattr(Policy, "__call__", poisoned)
+    folder = tmp_path / "poisoned"
+    assert run(folder, "--checkpoint.every=1") == 1
+    error = capsys.readouterr().err
+    assert "step 2" in error
+    assert "first bad sample 2" in error
+    assert len(read_jsonl(folder / "metrics.jsonl")) == 2  # only the first step's updates were made
+    kept = load_file(folder / "failures" / "step-2" / "batch.safetensors")
+    assert kept["tokens"].shape[0] == 8
+    monkeypatch.undo()
+    assert main(["resume", str(folder)]) == 0  # the last good state is still there
