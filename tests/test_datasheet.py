@@ -178,3 +178,32 @@ def test_log_curvature_bounds_each_sign_from_above_and_is_infinite_for_a_cut() -
     assert 1.47314 < bounds["positive"] < 1.47315
     assert 3.00209 < bounds["negative"] < 3.00211
     assert log_curvature(load_gate("hard-clip")) == {"positive": float("inf"), "negative": float("inf")}
+
+
+USERS_OWN = {
+    "a removable singularity at r = 1": ('weight = "tanh(tau*(r-1))/(tau*(r-1))"', "kappa", 100 / 3),
+    "no closed form of f": ('weight = "1/(1 + (tau*(r-1))^4)"', "score_supremum", 1.0217727),
+    "a kink": ('weight = "Max(0, 1 - Abs(tau*(r-1)))"', "half_width_left", 0.05),
+    "a limit at 1/2": ('weight = "1/2 + 1/(2*(1 + (tau*(r-1))^2))"', "half_width_right", None),
+    "signs of A apart": ('weight_pos = "1/(1 + (tau*(r-1))^2)"\nweight_neg = "exp(-tau*Abs(r-1))"', "tail", 2),
+    "f not shown to be a closed form": ('weight = "sech(tau*log(r))^2/r"', "half_width_right", None),
+}
+
+
+@pytest.mark.parametrize(("text", "entry", "known"), USERS_OWN.values(), ids=USERS_OWN)
+def test_a_gate_of_ones_own_has_a_datasheet(text: str, entry: str, known: float | None) -> None:
+    sheet = datasheet(gate(text))["positive"]
+    if known is not None:
+        low, high = ends(sheet[entry])
+        assert low - 1e-6 * abs(low) <= known <= high + 1e-6 * abs(high)
+        assert high - low <= 1e-6 * abs(high)
+    else:
+        assert sheet[entry]["enclosure"] is not None or sheet[entry]["says"].startswith("never halves")
+
+
+def test_a_gate_without_parameters_and_without_width_says_so() -> None:
+    sheet = datasheet(parse_gate('[gate]\nname = "plain"\nvalue = "r"\n'))["positive"]
+    assert sheet["half_width_right"]["says"] == "never halves: w > 1/2 on (1, oo)"
+    assert sheet["score_supremum"]["says"].startswith("unbounded")
+    assert sheet["tail"]["says"].startswith("non-vanishing")
+    assert sheet["pessimism_pass_side"]["says"] == "equal: f(r) = r on r < 1"

@@ -28,7 +28,7 @@ def value_at(sheet: Sheet, end: End) -> Entry:
     """f(0+) or f(oo); where f is known only as the integral of w, with f(1) = 1."""
     index = 0 if end == "lower" else -1
     section, value = sheet.numeric.sections[index], sheet.numeric.values_by_section[index]
-    if value is not None:
+    if value is not None and _has_limit(sheet, section, value, end):
         return _end(sheet, section, value, end)
     walk, outward = (sheet.numeric.left, -1) if end == "lower" else (sheet.numeric.right, 1)
     total = exactly(1)
@@ -37,6 +37,15 @@ def value_at(sheet: Sheet, end: End) -> Entry:
             return sheet.words("oo: w falls more slowly than 1/r")
         total = total + _area(sheet, part) * exactly(outward)
     return sheet.number(total, says="f(1) = 1; by integration of w")
+
+
+def _has_limit(sheet: Sheet, section: Section, value: Expr, end: End) -> bool:
+    """Whether f's formula shows its limit; where f is the integral of w, there is another way."""
+    try:
+        sheet.numeric.curve(section, value).limit(end)
+    except Undefined:
+        return sheet.numeric.gate.kind == "value"
+    return True
 
 
 def _end(sheet: Sheet, section: Section, expression: Expr, end: End) -> Entry:
@@ -56,7 +65,7 @@ def value_range(sheet: Sheet) -> Entry:
     """[inf f, sup f] over (0, oo)."""
     lower, upper = INFINITY, -INFINITY
     for section, value in zip(sheet.numeric.sections, sheet.numeric.values_by_section, strict=True):
-        if value is None:
+        if value is None or not all(_has_limit(sheet, section, value, end) for end in ENDS):
             return _range_by_integral(sheet)
         curve, slope = sheet.numeric.curve(section, value), sheet.numeric.curve(section, section.weight)
         if is_nonpositive([-slope]) or is_nonpositive([slope]):  # f is monotone there

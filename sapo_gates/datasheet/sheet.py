@@ -17,7 +17,7 @@ from sapo_gates.prove.curves import Curve
 from sapo_gates.prove.enclose import compiled
 from sapo_gates.prove.forms import is_identity
 from sapo_gates.prove.interval import Interval, Undefined
-from sapo_gates.prove.numeric import Numeric, Symbolic, by_ratio
+from sapo_gates.prove.numeric import Numeric, Symbolic, by_ratio, shortened
 from sapo_gates.prove.sections import Section, Unsupported
 from sapo_gates.prove.witness import shown
 from sapo_gates.verdict import Sign
@@ -142,8 +142,7 @@ class Sheet:
         It has the expression's sign, but does not touch 0 at that end, where no enclosure could tell its sign. The
         expression itself counts as a derivative.
         """
-        if expression.is_rational_function(section.t):
-            expression = sympy.factor(expression)
+        expression = shortened(section, expression)
         order = self.zeros_at_inner_end(section, expression, most)
         inner = Rational(str(getattr(section, f"t_{inner_end(section)}")))
         distance = section.t - inner if section.side == "right" else inner - section.t

@@ -12,18 +12,17 @@ from sapo_gates.prove.curves import ENDS, Curve
 from sapo_gates.prove.extrema import TIGHT, Supremum, supremum
 from sapo_gates.prove.forms import log_derivative
 from sapo_gates.prove.interval import hull
-from sapo_gates.prove.numeric import Numeric, solutions
+from sapo_gates.prove.numeric import Numeric, shortened, solutions
 from sapo_gates.prove.sections import Section
 from sapo_gates.prove.witness import shown
 
 
 def largest_score(numeric: Numeric, tolerance: Fraction = TIGHT) -> Supremum:
     """sup phi over (0, oo)."""
-    scores = ((s, s.position * s.weight) for s in numeric.sections)
-    curves = [
-        numeric.curve(s, sympy.factor(score) if score.is_rational_function(s.t) else score) for s, score in scores
-    ]
-    return supremum(curves, tolerance)
+    return supremum(
+        [numeric.curve(s, shortened(s, s.position * s.weight)) for s in numeric.sections],
+        tolerance,
+    )
 
 
 def scores(sheet: Sheet) -> dict[str, Entry]:

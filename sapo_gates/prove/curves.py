@@ -126,9 +126,21 @@ class Curve:
         return found if self.sign > 0 else [-coefficient for coefficient in found]
 
     def _divided(self, ball: arb, count: int) -> list[arb]:
-        # where the ball touches the inner end, taken as t = 0: with N = t^n P, the coefficients of P over a ball around
-        # 0 are those of N, n further on
-        shift = self.order if self.order and ball.contains(as_ball(self._inner)) else 0
+        """N/D as it is, and next to the inner end also with the zeros they have there divided out."""
+        direct = None
+        inner = as_ball(self._inner) if self.order else None
+        if inner is None or not ball.contains(inner):
+            with suppress(Undefined):
+                direct = self._quotient(ball, count, 0)
+        if inner is None or (direct is not None and ball.rad() * 64 < abs(ball - inner)):
+            if direct is None:
+                raise Undefined("division by zero")
+            return direct
+        # taken as t = 0: with N = t^n P, the coefficients of P over a ball around 0 are those of N, n further on
+        around = self._quotient(ball.union(inner), count, self.order)
+        return around if direct is None else [a.intersection(b) for a, b in zip(direct, around, strict=True)]
+
+    def _quotient(self, ball: arb, count: int, shift: int) -> list[arb]:
         top, bottom = (jet(ball, count + shift)[shift:] for jet in (self.forms.top, self.forms.bottom))
         if bottom[0].contains(0):
             raise Undefined("division by zero")

@@ -19,7 +19,7 @@ from sapo_gates.prove.curves import ENDS, Curve, End
 from sapo_gates.prove.interval import INFINITY, Interval, Undefined
 from sapo_gates.prove.limits import Limit
 
-MAX_SPLITS = 3000
+MAX_SPLITS = 1000
 FARTHEST = Fraction(2**80)  # unbounded boxes beyond it are not split any more
 TIGHT = Fraction(1, 2**52)  # relative width of a supremum
 NARROW = Fraction(1, 2**44)  # relative width of a bracket around a crossing

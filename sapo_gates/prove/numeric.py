@@ -18,6 +18,7 @@ from sapo_gates.functions import r, sigmoid, substitute, z
 from sapo_gates.gate import Gate, Parameter
 from sapo_gates.prove.curves import Curve
 from sapo_gates.prove.forms import SECONDS, SYMPY_GIVES_UP, is_identity, normal, tamed
+from sapo_gates.prove.removable import MAX_ORDER, as_fraction
 from sapo_gates.prove.sections import Branch, Section, Unsupported, branches_of
 from sapo_gates.timelimit import OutOfTime, within
 from sapo_gates.verdict import Sign
@@ -75,8 +76,9 @@ class Numeric:
         return [section for section in self.sections if section.side == "right"]
 
     def curve(self, section: Section, expression: Expr, over: Expr = sympy.S.One, order: int = 0) -> Curve:
-        """The quotient on the section; both parts vanish to that order at r = 1."""
-        return Curve.of(self.branch, section, expression, over, order)
+        """The quotient on the section; both parts vanish to that order at the section's inner end."""
+        filled = _removable(section, expression, over)
+        return Curve.of(self.branch, section, *(filled or (expression, over, order)))
 
     @cached_property
     def values_by_section(self) -> tuple[Expr | None, ...]:
@@ -96,6 +98,37 @@ class Numeric:
                     assert start is not None
                     start = substitute(start, {section.t: Rational(at.numerator, at.denominator)})
         return tuple(found[i] for i in range(len(self.sections)))
+
+
+def _removable(section: Section, expression: Expr, over: Expr) -> tuple[Expr, Expr, int] | None:
+    """expression / over as one fraction, with the order of its zeros, if the expression is 0/0 at the inner end."""
+    at = section.t_lower if section.side == "right" else section.t_upper
+    if not isinstance(at, Fraction):
+        return None
+    point = Rational(at.numerator, at.denominator)
+    if not substitute(expression, {section.t: point}).has(sympy.nan):
+        return None
+    top, bottom = as_fraction(expression)
+    order = _zeros(bottom * over, section.t, point)
+    return (top, bottom * over, order) if 0 < order <= _zeros(top, section.t, point) else None
+
+
+def _zeros(expression: Expr, t: Symbol, point: Expr) -> int:
+    """How many Taylor coefficients there are exactly 0; at most MAX_ORDER are looked at."""
+    for order in range(MAX_ORDER):
+        here = substitute(expression, {t: point})
+        if here.has(sympy.nan, sympy.zoo) or not is_identity(here, sympy.Integer(0)):
+            return order
+        expression = derivative(expression, t)
+    return MAX_ORDER
+
+
+def shortened(section: Section, expression: Expr) -> Expr:
+    """A rational function factored, where that is shorter: factors in common cancel, but powers are not expanded."""
+    if not expression.is_rational_function(section.t):
+        return expression
+    factored = sympy.factor(expression)
+    return factored if sympy.count_ops(factored) <= sympy.count_ops(expression) else expression
 
 
 def by_ratio(section: Section, expression: Expr) -> Expr:

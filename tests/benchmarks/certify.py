@@ -3,7 +3,7 @@
 Every proof is measured in a fork of a process that has proved nothing yet, so no gate profits from an earlier one;
 contenders take turns; medians. CPU time stands next to wall time, since the machine may be shared.
 
-z3 and cvc5 are no dependencies of the package: pip install z3-solver cvc5
+z3 and cvc5 are no dependencies of the package: pip install -e '.[bench]'
 """
 
 import argparse
@@ -94,6 +94,9 @@ wall, cpu = time.perf_counter(), time.process_time()
 print(time.perf_counter() - wall, time.process_time() - cpu)
 wall, cpu = time.perf_counter(), time.process_time()
 import sapo_gates
+print(time.perf_counter() - wall, time.process_time() - cpu)
+wall, cpu = time.perf_counter(), time.process_time()
+sapo_gates.FAMILIES
 print(time.perf_counter() - wall, time.process_time() - cpu)"""
 
 
@@ -109,12 +112,13 @@ def processes(repetitions: int) -> Iterator[str]:
             if repetition > 0:  # the first compiles
                 whole.append(taken[0])
                 numbers = [float(number) for number in taken[1].result.split()]
-                imports.append((Taken(numbers[0], numbers[1], None), Taken(numbers[2], numbers[3], None)))
+                imports.append([Taken(numbers[k], numbers[k + 1], None) for k in (0, 2, 4)])
     yield from table("process", "wall s", "CPU s", "goal s")
     yield f"| `sapo-gates certify arctan` | {median(whole)} | 1.5 |"
-    library = median([after for _, after in imports])
+    first, library, built = (median(list(column)) for column in zip(*imports, strict=True))
     yield f"| `import sapo_gates` after `import sympy` and a first sum | {library} | 0.15 |"
-    yield f"| that first sum, which loads more of sympy | {median([first for first, _ in imports])} | |"
+    yield f"| that first sum, which loads more of sympy | {first} | |"
+    yield f"| `sapo_gates.FAMILIES`, built when it is first asked for | {built} | |"
 
 
 def families(repetitions: int) -> Iterator[str]:
@@ -324,8 +328,9 @@ def report(repetitions: int, timeout: float) -> Iterator[str]:
     used = {"sympy": "sympy", "python-flint": "flint", "z3-solver": "z3", "cvc5": "cvc5"}
     found = ", ".join(f"{name} {version(name)}" for name, module in used.items() if find_spec(module))
     yield f"Medians of {repetitions} by `python tests/benchmarks/certify.py --write`, on a 2-core x86-64 cloud machine"
-    yield "without GPU, shared with other work: CPU time is what compares. Every proof runs in a process that has"
-    yield f"proved nothing before. Python {platform.python_version()}, {found}."
+    yield f"without GPU, shared with other work (load average {os.getloadavg()[0]:.1f} at the start): CPU time is what"
+    yield "compares. Every proof runs in a process that has proved nothing before."
+    yield f"Python {platform.python_version()}, {found}."
     yield from ("", "## The program", "")
     yield from processes(repetitions)
     yield from ("", "## Every family, profile `admissible`, both signs", "")
