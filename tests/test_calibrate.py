@@ -128,7 +128,7 @@ def test_the_effective_update_ratio_under_normal_log_ratios_agrees_with_quadratu
     w = sympy.lambdify(r, substitute(weight, {p: sympy.Rational(str(v)) for p, v in values.items()}), "mpmath")
     corners = [mpmath.log(1 + found.lower), mpmath.log(1 + 1 / mpmath.mpmathify(found.lower))]
     points = sorted([*corners, *(mpmath.mpf(k) / 10 for k in range(-16, 17, 2))])
-    mean = mpmath.quad(lambda z: w(mpmath.e**z) * mpmath.npdf(z, 0.01, 0.2), points)
+    mean: Any = mpmath.quad(lambda z: w(mpmath.e**z) * mpmath.npdf(z, 0.01, 0.2), points)
     assert abs(mean - 0.9) < 1e-4  # a corner between the points costs the quadrature some digits
 
 

@@ -55,8 +55,7 @@ def datasheet(
 def widths(gate: Gate) -> dict[Sign, dict[str, Entry]]:
     """The datasheet's half-widths alone, at the trained values; they take a few milliseconds."""
     with working_precision():
-        sheets = {sign: Sheet.of(gate, sign, {}) for sign in SIGNS}
-        return {sign: _widths(sheet) for sign, sheet in sheets.items()}
+        return {sign: _widths(Sheet.of(gate, sign, {})) for sign in SIGNS}
 
 
 def _widths(sheet: Sheet) -> dict[str, Entry]:
