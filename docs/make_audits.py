@@ -72,6 +72,7 @@ ROWS = {
     "order": ("invariant to order", ("order-invariant",)),
     "knobs": ("every knob moves it", ("knob-alive*",)),
     "temperatures": ("τ ≤ 0 refused", ("temperature-refused*",)),
+    "temperature-digits": ("τ keeps its digits beside bfloat16", ("temperature-kept*",)),
     "clip-metrics": ("clip metrics tell something", ("clip-metric-alive",)),
 }
 
@@ -154,7 +155,7 @@ def _matching(one: dict[str, Any], ids: tuple[str, ...]) -> list[dict[str, Any]]
 def _cell(one: dict[str, Any], ids: tuple[str, ...]) -> str:
     found = _matching(one, ids)
     verdicts = {p["verdict"] for p in found}
-    at = [p["input"]["z"] for p in found if p["verdict"] == "fails" and "dtype" in p["input"]]
+    at = [p["input"]["z"] for p in found if p["verdict"] == "fails" and {"z", "dtype"} <= p["input"].keys()]
     if at:
         return f"✗ z = {float(at[0]):.3g}"
     return MARKS[next((v for v in ("fails", "holds") if v in verdicts), "not-applicable")]

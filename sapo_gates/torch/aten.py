@@ -200,6 +200,8 @@ OPERATIONS: dict[str, Callable[..., Any]] = {
     **{name: lambda *args, _of=function: _of(*map(as_condition, args)) for name, function in _CONNECTIVES.items()},
     **dict.fromkeys(_UNCHANGED, _same),
     "where": _where,
+    "copy": lambda x, source, *_: source,
+    "fill": lambda x, value: as_number(value),
     "masked_fill": lambda x, mask, value: _where(mask, value, x),
     "log_sigmoid_forward": lambda x: (sympy.log(sigmoid(as_number(x))), sympy.Integer(0)),
     "isnan": lambda x: sympy.false,

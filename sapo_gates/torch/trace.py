@@ -120,6 +120,10 @@ class _Unread(TorchFunctionMode):
     """While a graph is recorded, a tensor's number may be carried away (into a metric) but not looked at."""
 
     READS = (torch.Tensor.item, torch.Tensor.__float__, torch.Tensor.__int__, torch.Tensor.tolist, torch.Tensor.numpy)
+    DECISIONS = (
+        torch.Tensor.__bool__, torch.Tensor.__index__, torch.Tensor.__contains__, torch.Tensor.is_nonzero,
+        torch.Tensor.equal, torch.Tensor.allclose, torch.equal, torch.allclose, torch.is_nonzero,
+    )  # fmt: skip
 
     def __init__(self, shown: str) -> None:
         super().__init__()
@@ -128,7 +132,7 @@ class _Unread(TorchFunctionMode):
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         if func in self.READS:
             return _Carried(self.shown)
-        if func is torch.Tensor.__bool__:
+        if func in self.DECISIONS:
             raise _data_dependent(self.shown)
         return func(*args, **(kwargs or {}))
 

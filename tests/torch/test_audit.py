@@ -26,6 +26,7 @@ class Steps:
     term: Callable[[Tensor, Tensor, Tensor], Tensor]
     reduce: Callable[[Tensor, Tensor], Tensor]
     temperatures: Callable[[float, float], tuple[float, float]]
+    per_token: Callable[[Tensor, float, float], Tensor]
 
     def loss(self) -> Callable[..., Tensor]:
         def sapo_loss(
@@ -38,7 +39,7 @@ class Steps:
         ) -> Tensor:
             positive, negative = self.temperatures(tau_pos, tau_neg)
             a = advantages if advantages.dim() == 2 else advantages[:, None].expand_as(log_probs)
-            tau = torch.where(a > 0, torch.full_like(a, positive), torch.full_like(a, negative))
+            tau = self.per_token(a, positive, negative)
             z = self.log_ratio(log_probs, old_log_probs, a, mask.bool())
             return self.reduce(-self.term(self.gate(z, tau), a, log_probs), mask)
 
@@ -114,7 +115,15 @@ def checked(positive: float, negative: float) -> tuple[float, float]:
     return positive, negative
 
 
-RIGHT = Steps(guarded, sigmoid_gate, lambda f, a, log_probs: f * a, mean_of_means, checked)
+def of_the_sign(a: Tensor, positive: float, negative: float) -> Tensor:
+    return torch.where(a > 0, positive, negative)
+
+
+def rounded_with_the_tensors(a: Tensor, positive: float, negative: float) -> Tensor:
+    return torch.where(a > 0, torch.full_like(a, positive), torch.full_like(a, negative))
+
+
+RIGHT = Steps(guarded, sigmoid_gate, lambda f, a, log_probs: f * a, mean_of_means, checked, of_the_sign)
 
 FLOATS = ("finite-float64", "finite-float32", "finite-bfloat16", "finite-float16")
 MATCHES = tuple(f"matches-sigmoid-{dtype}" for dtype in ("float64", "float32", "bfloat16", "float16"))
@@ -151,6 +160,10 @@ ZOO: dict[str, tuple[Steps, tuple[str, ...]]] = {
     "any temperature accepted": (
         replace(RIGHT, temperatures=lambda p, n: (p, n)),
         ("temperature-refused-tau_pos", "temperature-refused-tau_neg"),
+    ),
+    "a temperature of the tensors' dtype": (
+        replace(RIGHT, per_token=rounded_with_the_tensors),
+        ("temperature-kept-tau_pos", "temperature-kept-tau_neg"),
     ),
     "a reduction that depends on the split": (replace(RIGHT, reduce=token_mean), ("microbatch-invariant",)),
     "a reduction that depends on padding": (replace(RIGHT, reduce=by_padded_width), ("padding-invariant",)),

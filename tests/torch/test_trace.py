@@ -107,6 +107,10 @@ def looks_at_numbers(ratio: Tensor) -> Tensor:
     return ratio if ratio.max() > 2 else ratio * 2
 
 
+def compares_as_a_whole(ratio: Tensor) -> Tensor:
+    return ratio if torch.allclose(ratio, torch.ones_like(ratio)) else ratio * 2
+
+
 def reads_an_item(ratio: Tensor) -> Tensor:
     return ratio * max(ratio.mean().item(), 0.5)
 
@@ -138,6 +142,7 @@ def breaks(ratio: Tensor) -> Tensor:
     [
         (looks_at_numbers, "decisions from the numbers"),
         (reads_an_item, "decisions from the numbers"),
+        (compares_as_a_whole, "decisions from the numbers"),
         (normalises, "is not what it computes"),
         (hides_its_gradient, "under no_grad"),
         (sorts, "aten.sort"),
@@ -148,6 +153,15 @@ def breaks(ratio: Tensor) -> Tensor:
 def test_what_cannot_be_read_is_refused_and_named(function, says):
     with pytest.raises(TraceError, match=says):
         Gate.from_torch(function)
+
+
+def test_operations_in_place_are_read_in_their_order():
+    def in_place(ratio: Tensor) -> Tensor:
+        x = ratio - 1
+        y = x.clone().mul_(2).add_(x)
+        return y.clamp_(max=5.0)
+
+    assert Gate.from_torch(in_place).value == sympy.Min(5, 3 * r - 3)
 
 
 def test_a_number_may_be_carried_into_a_metric():

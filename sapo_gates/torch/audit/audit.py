@@ -27,6 +27,7 @@ PROPERTIES: dict[str, Property] = {
     "invariance": batches.cut_padding_order,
     "knobs": knobs.knobs_alive,
     "temperatures": knobs.temperatures_refused,
+    "temperature-digits": knobs.temperatures_kept,
     "clip-metrics": knobs.clip_metrics,
 }
 """The properties by name; one may give several findings. Source: gates.md of the project, section 7."""

@@ -60,11 +60,7 @@ def _profile_or_none(subject: Subject, name: str, value: Any) -> torch.Tensor | 
 
 def temperatures_refused(subject: Subject, against: Gate | None) -> Iterator[Finding]:
     """Whether tau = 0, which leaves a gate no width, and tau < 0, which inverts it, are refused."""
-    found = [
-        name
-        for name, value in subject.knobs.items()
-        if ("tau" in name or "temperature" in name) and isinstance(value, int | float)
-    ]
+    found = _temperatures(subject)
     if not found:
         yield inapplicable("temperature-refused", "it has no knob named as a temperature")
     for name in found:
@@ -78,6 +74,44 @@ def temperatures_refused(subject: Subject, against: Gate | None) -> Iterator[Fin
             yield fails(id, said, knob=name, value=accepted[0])
         else:
             yield holds(id, f"{name} = 0 and {name} = -1 are refused")
+
+
+def _temperatures(subject: Subject) -> list[str]:
+    return [
+        name
+        for name, value in subject.knobs.items()
+        if ("tau" in name or "temperature" in name) and isinstance(value, int | float) and value > 0
+    ]
+
+
+def temperatures_kept(subject: Subject, against: Gate | None) -> Iterator[Finding]:
+    """Whether bfloat16 tensors leave a temperature its digits: rounded to bfloat16, 1.05 is 1.046875."""
+    found = _temperatures(subject)
+    if not found:
+        yield inapplicable("temperature-kept", "it has no knob named as a temperature")
+    for name in found:
+        rounded = float(torch.tensor(subject.knobs[name], dtype=torch.bfloat16))
+        spacing = 2.0 ** (math.floor(math.log2(rounded)) - 7)
+        between = rounded + 0.45 * spacing
+        id = f"temperature-kept-{name}"
+        if _in_bfloat16(subject, name, between) != (coarse := _in_bfloat16(subject, name, rounded)):
+            yield holds(id, f"{name} = {between:g} and {rounded:g} differ for bfloat16 tensors")
+        elif _in_bfloat16(subject, name, 2 * rounded) == coarse:
+            yield inapplicable(id, f"{name} has no effect at all")
+        else:
+            yield fails(
+                id, f"{between:g} acts as {rounded:g}: it is rounded with the tensors", dtype="bfloat16", knob=name
+            )
+
+
+def _in_bfloat16(subject: Subject, name: str, value: float) -> list[tuple[float, float]]:
+    setting: dict[str, Any] = {name: value}
+    tokens = [
+        token(subject, z, advantage, torch.bfloat16, **setting)
+        for z in torch.logspace(-1.5, 0.3, 40).tolist()
+        for advantage in (1.0, -1.0)
+    ]
+    return [(t.value, t.score) for t in tokens]
 
 
 def clip_metrics(subject: Subject, against: Gate | None) -> Iterator[Finding]:
