@@ -1,5 +1,6 @@
 """From the one declared formula to the two others: value f, weight w = df/dr, score weight phi = r w."""
 
+from functools import cache
 from itertools import pairwise
 
 import mpmath
@@ -66,6 +67,7 @@ def derivative(expression: Expr, by: sympy.Symbol) -> Expr:
     return expression.replace(tanh, lambda g: 2 * sigmoid(2 * g) - 1).diff(by)
 
 
+@cache
 def _antiderivative(weight: Expr) -> Expr | None:
     """The f with f' = w and f(1) = 1, or None where sympy finds no closed form that passes a check by quadrature."""
     try:

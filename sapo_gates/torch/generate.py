@@ -3,11 +3,12 @@
 The formula is written in x = r - 1, which `expm1` gives without cancellation, r itself and z = log r.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import sympy
-from sympy import Add, Expr, Integer, Mul, Piecewise, Pow, Rational, Symbol, factor, piecewise_fold, together
+from sympy import Add, Expr, Integer, Mul, Piecewise, Pow, Rational, Symbol, exp, factor, piecewise_fold, together
+from sympy.core.function import AppliedUndef
 from sympy.logic.boolalg import Boolean
 
 from sapo_gates.errors import ExportError
@@ -15,6 +16,7 @@ from sapo_gates.functions import ELEMENTARY, r, sigmoid, z
 
 x = Symbol("x", real=True)
 """r - 1."""
+_VARIABLES = {x, r, z}
 
 _EXPORTED = {
     name: name
@@ -84,18 +86,66 @@ def _complemented(sum_: Any) -> Any:
     return sum_
 
 
-def function_source(name: str, expression: Any) -> tuple[str, tuple[str, ...]]:
-    """`def name(k, ...)` in the functions of `wide`, repeated parts computed once, and which of z, x, r follow the k.
+def in_exponentials(expression: Any) -> Any:
+    """sigmoid, sech and tanh by e^-u, which value and weight then share."""
+    expression = expression.replace(sigmoid, lambda u: 1 / (1 + exp(-u)))
+    expression = expression.replace(sympy.sech, lambda u: 2 * exp(-u) / (1 + exp(-2 * u)))
+    return expression.replace(sympy.tanh, lambda u: 2 / (1 + exp(-2 * u)) - 1)
+
+
+def hoisted(expression: Any, constants: dict[Expr, Symbol]) -> Any:
+    """The expression with a symbol for every largest part that parameters alone decide; they are added to constants."""
+    if not expression.free_symbols:
+        return expression
+    if isinstance(expression, Expr) and not expression.free_symbols & _VARIABLES:
+        return constants.setdefault(expression, Symbol(f"c{len(constants)}", real=True))
+    if isinstance(expression, Add | Mul):
+        fixed, rest = expression.as_independent(*_VARIABLES, as_Add=isinstance(expression, Add))
+        if fixed.free_symbols:
+            return expression.func(hoisted(fixed, constants), hoisted(rest, constants))
+    if isinstance(expression, Piecewise):
+        pairs: Any = expression.args
+        return Piecewise(*((hoisted(piece, constants), hoisted(condition, constants)) for piece, condition in pairs))
+    if expression.args:
+        return expression.func(*(hoisted(argument, constants) for argument in expression.args))
+    return expression
+
+
+def function_source(
+    name: str,
+    expressions: Sequence[Any],
+    constants: Sequence[Symbol] = (),
+    *,
+    x_from_r: bool = False,
+    spread_nan: bool = False,
+) -> tuple[str, tuple[str, ...]]:
+    """`def name(k, ...)` in the functions of `wide`, and which of z, x, r follow the k, before the constants.
+
+    It returns a tuple. Parts that occur repeatedly are computed once.
+
+    Args:
+        name: of the function.
+        expressions: in z, x, r and the constants.
+        constants: names of further arguments.
+        x_from_r: x is r - 1 and not given.
+        spread_nan: a NaN comes out also where a piece or a constant would lose it.
 
     Raises:
         ExportError: the formula needs a function that torch does not have.
     """
-    parts, results = sympy.cse([expression], symbols=sympy.numbered_symbols("t"), optimizations=[])
-    (result,) = results  # type: ignore[misc]
-    needs = tuple(symbol.name for symbol in (z, x, r) if symbol in expression.free_symbols)
+    parts, results = sympy.cse(list(expressions), symbols=sympy.numbered_symbols("t"), optimizations=[])
+    used = set().union(*(expression.free_symbols for expression in expressions))
     lines = [f"    {symbol} = {_text(part)}" for symbol, part in parts]
-    source = "\n".join([f"def {name}({', '.join(('k', *needs))}):", *lines, f"    return {_operand(result)}", ""])
-    return source, needs
+    if x_from_r and x in used:
+        used = (used - {x}) | {r}
+        lines.insert(0, "    x = r - 1")
+    if spread_nan:
+        used = used | {z}
+        lines.append("    nothing = 0*z")
+    needs = tuple(symbol.name for symbol in (z, x, r) if symbol in used)
+    returned = "".join(f"{_operand(result)}{' + nothing' if spread_nan else ''}, " for result in results)
+    arguments = ", ".join(("k", *needs, *(constant.name for constant in constants)))
+    return "\n".join([f"def {name}({arguments}):", *lines, f"    return ({returned.rstrip()})", ""]), needs
 
 
 def _constant(number: Any) -> str:
@@ -141,6 +191,8 @@ def _spelled(e: Any) -> tuple[str, int]:
         return _piecewise(e), _ATOM
     if isinstance(e, sympy.log) and e.args[0].is_Add and Integer(1) in e.args[0].args:  # type: ignore[union-attr]
         return f"log1p({_text(Add(*e.args, -1))})", _ATOM
+    if isinstance(e, AppliedUndef):  # a primitive without closed form
+        return f"{e.func.__name__}({_text(e.args[0])})", _ATOM
     name = "sigmoid" if e.func is sigmoid else _EXPORTED.get(e.func.__name__)
     if name is None:
         raise ExportError(

@@ -1,17 +1,21 @@
 """What a declared formula is worth at a float, by ball arithmetic, so that every digit used is known to be right."""
 
+import bisect
 import operator
 from collections.abc import Callable
 from functools import reduce
 from typing import Any
 
 import flint
+import mpmath
 import sympy
 from flint import arb, fmpq
 from sympy import Expr, Piecewise
+from sympy.core.relational import Relational
 
 from sapo_gates.errors import ExportError
 from sapo_gates.functions import r, sigmoid
+from sapo_gates.prove.sections import Unsupported, zeros
 
 Ball = Callable[[arb, arb], arb]
 START_BITS, MOST_BITS = 200, 20_000
@@ -119,11 +123,15 @@ def _condition(condition: Any) -> Callable[[arb, arb], bool]:
 
 def value_at(function: Ball, log_ratio: float, tiny: int = -1100, bits: int = 80) -> arb:
     """The function at r = e^z, to `bits` correct bits or known to be below 2^tiny; z = +-inf as +-1e300."""
-    precision = START_BITS
+    return exactly_at(function, arb(max(min(log_ratio, 1e300), -1e300)), bits, tiny)
+
+
+def exactly_at(function: Ball, z: arb, bits: int, tiny: int = -1100) -> arb:
+    """The same at a z of any precision, itself without error."""
+    precision, z = START_BITS, z.mid()
     result = arb.nan()
     while precision <= MOST_BITS:
         with flint.ctx.workprec(precision):
-            z = arb(max(min(log_ratio, 1e300), -1e300))
             try:
                 result = function(z.exp(), z)
             except Undecided:
@@ -132,6 +140,71 @@ def value_at(function: Ball, log_ratio: float, tiny: int = -1100, bits: int = 80
                 return result
         precision *= 2
     return result
+
+
+def breakpoints(expression: Expr) -> list[float]:
+    """The log-ratios at which a piece of an expression in r ends, as far as they can be solved for."""
+    found: set[float] = set()
+    for relation in expression.atoms(Relational):
+        try:
+            points = zeros(relation.lhs - relation.rhs, r)
+        except Unsupported:
+            continue
+        found |= {float(sympy.log(point).evalf(30)) for point in points if point.is_positive}
+    return sorted(found)
+
+
+class PrimitiveReference:
+    """1 + the integral of phi from 0 to z, by Gauss-Legendre quadrature on a grid that grows with what is asked."""
+
+    def __init__(self, score: Expr) -> None:
+        self.score = ball_function(score)
+        self.corners = breakpoints(score)
+        with mpmath.workprec(_QUADRATURE_BITS):
+            nodes = mpmath.calculus.quadrature.GaussLegendre(mpmath.mp).calc_nodes(4, _QUADRATURE_BITS)  # type: ignore[attr-defined]
+        with flint.ctx.workprec(_QUADRATURE_BITS):
+            self.rule = [(arb(str(t)), arb(str(w))) for t, w in nodes]
+        self.grid = {1.0: [(0.0, arb(1))], -1.0: [(0.0, arb(1))]}
+
+    def __call__(self, log_ratio: float) -> arb:
+        """To about 80 bits; z = +-inf as +-1e300."""
+        direction, size = (1.0 if log_ratio >= 0 else -1.0), min(abs(log_ratio), 1e300)
+        corners = sorted(abs(corner) for corner in self.corners if corner * direction > 0)
+        grid = self.grid[direction]
+        with flint.ctx.workprec(_QUADRATURE_BITS):
+            while grid[-1][0] < size:
+                at, value = grid[-1]
+                if self._settled(at, value, direction, corners):
+                    return value
+                end = min([at + max(1 / 4, at / 64), *(corner for corner in corners if corner > at)])
+                grid.append((end, value + self._between(at, end, direction)))
+            at, value = grid[bisect.bisect_right(grid, size, key=lambda point: point[0]) - 1]
+            return value + self._between(at, size, direction) if size > at else value
+
+    def _settled(self, at: float, value: arb, direction: float, corners: list[float]) -> bool:
+        """Whether what is beyond no longer counts, for f has stopped or is beyond every float."""
+        if abs(value) > arb(2) ** 1100:
+            return True
+        if at < 64 or (corners and corners[-1] > at):
+            return False
+        left = (arb(at) * abs(exactly_at(self.score, arb(direction * far), 80)) for far in (at, 2 * at))
+        return max(left) < arb(2) ** -90 * abs(value)
+
+    def _between(self, start: float, end: float, direction: float) -> arb:
+        """Halved until the halves say the same as the whole."""
+        centre = (start + end) / 2
+        whole, left, right = (self._gauss(*ends, direction) for ends in ((start, end), (start, centre), (centre, end)))
+        if abs(left + right - whole) < arb(2) ** -85 * (1 + abs(whole)) or end - start < 1e-9:
+            return left + right
+        return self._between(start, centre, direction) + self._between(centre, end, direction)
+
+    def _gauss(self, start: float, end: float, direction: float) -> arb:
+        middle, half = (arb(start) + arb(end)) / 2, (arb(end) - arb(start)) / 2
+        total = sum((w * exactly_at(self.score, direction * (middle + half * t), 100) for t, w in self.rule), arb(0))
+        return direction * half * total
+
+
+_QUADRATURE_BITS = 160
 
 
 def two_floats(ball: arb) -> tuple[float, float]:

@@ -11,35 +11,52 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from sapo_gates.errors import ExportError
 from sapo_gates.torch.wide import Number, Pair, Wide, choose, exact_sum, expm1_reduced, log
 
 Quantity = Literal["value", "weight", "score", "slope"]
-BLOCK = 2**16  # tokens whose float64 intermediates fit into a processor's cache
+Part = Literal["token", "weight", "slope"]
+PARTS: dict[Part, tuple[Quantity, ...]] = {"token": ("value", "score"), "weight": ("weight",), "slope": ("slope",)}
+"""What is computed together: a token's value and score weight, in the forward pass."""
+BLOCK = 2**15  # tokens: torch uses one thread for so few, and their float64 intermediates fit into its cache
 
 
 @dataclass(frozen=True, eq=False)
 class Formula:
-    """A generated function of a maker of constants and of those of z, x = r - 1 and r that it needs.
+    """One quantity of one sign of A, as a generated function for Wide numbers: of k and those of z, x, r it needs.
 
-    plain_limit: where float64 serves float32 inputs, with r beyond |z| = plain_limit what it is there; None: nowhere.
+    k makes a constant of two float64. key: what torch.compile knows it by.
     """
 
-    function: Callable[..., Number]
+    function: Callable[..., tuple[Number]]
     needs: tuple[str, ...]
-    plain_limit: float | None
+    key: str
+
+    def __post_init__(self) -> None:
+        """A compiled function calls it by its key."""
+        _FORMULAS[self.key] = self
 
 
-def plain(formula: Formula, z: Tensor, limit: float, known: dict[tuple[str, float], Tensor]) -> Tensor:
-    """The formula in float64; `known` keeps what another formula has computed already."""
-    for name in formula.needs:
-        if (name, limit) not in known:
-            if name == "z":
-                known[name, limit] = torch.clamp(z, -1e60, 1e60)
-            else:
-                known[name, limit] = (torch.exp if name == "r" else torch.expm1)(torch.clamp(z, -limit, limit))
-    constant = lambda hi, lo: torch.full((), hi, dtype=torch.float64, device=z.device)  # noqa: E731
-    return formula.function(constant, *(known[name, limit] for name in formula.needs))
+@dataclass(frozen=True, eq=False)
+class Plain:
+    """The quantities of one part as a generated function in float64, enough for inputs of any narrower dtype.
+
+    limit: beyond |z| = limit r is what it is there. constants: further arguments, each for A > 0 and for the rest.
+    """
+
+    function: Callable[..., tuple[Number, ...]]
+    needs: tuple[str, ...]
+    limit: float
+    constants: tuple[tuple[float, float], ...]
+
+
+def plain(form: Plain, z: Tensor, sign: Tensor) -> tuple[Tensor, ...]:
+    """The quantities in float64."""
+    near = torch.clamp(z, -form.limit, form.limit)  # and z is a float32, or infinite, which is beyond all of them
+    make = {"z": lambda: torch.clamp(z, -1e39, 1e39), "x": lambda: torch.expm1(near), "r": lambda: torch.exp(near)}
+    numbers = [make[name]() for name in form.needs]
+    full = lambda number: torch.full((), number, dtype=torch.float64, device=z.device)  # noqa: E731
+    constants = [torch.where(sign, full(positive), full(negative)) for positive, negative in form.constants]
+    return form.function(lambda hi, lo: hi, *numbers, *constants)
 
 
 def wide(formula: Formula, z: Tensor) -> Tensor:
@@ -58,17 +75,41 @@ def wide(formula: Formula, z: Tensor) -> Tensor:
         "x": Wide(x, Pair(torch.clamp(inside, min=0), zero)),
         "r": Wide(Pair(one, zero), Pair(inside, zero)),
     }
-    result = formula.function(constant, *(numbers[name] for name in formula.needs)).real().hi
-    return torch.where(torch.isinf(z) & (result.abs() > 1e30), torch.sign(result) * torch.inf, result)
+    (quantity,) = formula.function(constant, *(numbers[name] for name in formula.needs))
+    result = quantity.real().hi
+    result = torch.where(torch.isinf(z) & (result.abs() > 1e30), torch.sign(result) * torch.inf, result)
+    return torch.where(torch.isnan(z), torch.nan, result)
+
+
+_FORMULAS: dict[str, Formula] = {}
+
+
+@torch.library.custom_op(f"{__name__.replace('.', '_')}::wide", mutates_args=())
+def opaque(z: Tensor, key: str) -> Tensor:
+    """`wide` as one operation: its thousands would keep the compiler busy for minutes."""
+    return wide(_FORMULAS[key], z)
+
+
+@opaque.register_fake
+def _(z: Tensor, key: str) -> Tensor:
+    return torch.empty_like(z)
+
+
+@opaque.register_vmap
+def _(info: Any, in_dims: tuple[int | None, None], z: Tensor, key: str) -> tuple[Tensor, int | None]:
+    return opaque(z, key), in_dims[0]
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class TorchGate:
     """A gate with its temperatures fixed, elementwise on log-ratios in nats.
 
-    Float32, bfloat16 and float16 are computed in float64 and rounded once (bound: 1 ulp). Float64 is computed in about
-    100 bits, which is far slower (bound: 4 ulp, unless the formula cancels against a transcendental function, as
-    1 + cos does near its zeros; beyond |z| = 1e140 r is what it is there). `numerics` measures both.
+    Value, weight and score weight are the true ones rounded: to within 1 ulp for float32, bfloat16 and float16, which
+    are computed in float64 (in about 100 bits where that is not enough), and to within 4 ulp for float64, which is
+    computed in about 100 bits and far slower. Exceptions in float64: a formula that cancels against a transcendental
+    function, as 1 + cos does near its zeros; and beyond |z| = 1e140 r is what it is there. Gradients of a token are
+    saved as float32 (float64 for float64), so that one factor A and one factor from above each may add half an ulp.
+    `numerics` measures all of it.
 
     The advantage chooses the branch: A > 0 the positive one, everything else, A = 0 included, the negative one.
     Advantages and masks broadcast to the shape of log_ratio; one of shape [B] beside [B, ...] is one number per row.
@@ -80,6 +121,7 @@ class TorchGate:
     positive: Mapping[str, str]
     negative: Mapping[str, str]
     formulas: Mapping[tuple[str, str], Formula] = field(repr=False)
+    plain_forms: Mapping[tuple[str, str], Plain] = field(repr=False)
     declaration: Any = field(default=None, repr=False)
 
     def __call__(self, log_ratio: Tensor, advantage: Tensor, mask: Tensor | None = None) -> Tensor:
@@ -93,56 +135,55 @@ class TorchGate:
         Raises:
             ValueError: advantage or mask does not broadcast to log_ratio.
         """
-        advantage = per_token(advantage, log_ratio, "advantage").to(torch.float64)
-        factor = advantage
+        factor = advantage = per_token(advantage, log_ratio, "advantage")
         if mask is not None:
-            factor = torch.where(per_token(mask, log_ratio, "mask") != 0, advantage, 0.0)
-        return _Value.apply(self, log_ratio, advantage > 0, factor)
+            factor = torch.where(per_token(mask, log_ratio, "mask") != 0, advantage, 0)
+        return self._token(log_ratio, advantage > 0, factor)[0]
 
     def value(self, log_ratio: Tensor, advantage: Tensor) -> Tensor:
-        """f(r) of the branch for that sign of A, with gradient phi(r).
-
-        Raises:
-            ExportError: f has no closed form (the gate is declared by weight or score weight).
-        """
-        if not self.has_value:
-            raise ExportError(
-                f"gate {self.name!r} has no value: its declared weight has no integral in closed form; "
-                f"use weight, score_weight or the gradient of the gate itself."
-            )
-        sign = per_token(advantage, log_ratio, "advantage") > 0
-        return _Value.apply(self, log_ratio, sign, torch.ones_like(sign, dtype=torch.float64))
+        """f(r) of the branch for that sign of A, with gradient phi(r); where f is derived, f(1) = 1."""
+        return self._token(log_ratio, *self._branch(log_ratio, advantage))[0]
 
     def weight(self, log_ratio: Tensor, advantage: Tensor) -> Tensor:
         """w(r) = df/dr, without gradient."""
-        sign = per_token(advantage, log_ratio, "advantage") > 0
-        return self.evaluate("weight", log_ratio.detach(), sign).to(log_ratio.dtype)
+        sign, _ = self._branch(log_ratio, advantage)
+        weight = lambda z, sign: self.evaluate("weight", z, sign)  # noqa: E731
+        return in_blocks(weight, (log_ratio.dtype,), log_ratio.detach(), sign)[0]
 
     def score_weight(self, log_ratio: Tensor, advantage: Tensor) -> Tensor:
         """phi(r) = r w(r) = df/dz, with its derivative where the gate has one."""
+        return self._token(log_ratio, *self._branch(log_ratio, advantage))[1].to(log_ratio.dtype)
+
+    def _token(self, log_ratio: Tensor, sign: Tensor, factor: Tensor) -> tuple[Tensor, Tensor]:
+        return _Token.apply(self, log_ratio, sign, factor)  # type: ignore[return-value]
+
+    def _branch(self, log_ratio: Tensor, advantage: Tensor) -> tuple[Tensor, Tensor]:
+        """The sign of A, and a factor of 1."""
         sign = per_token(advantage, log_ratio, "advantage") > 0
-        ones = torch.ones_like(sign, dtype=torch.float64)
-        return _Gradient.apply(self, torch.ones_like(log_ratio), log_ratio, sign, ones)
+        return sign, torch.ones_like(sign, dtype=torch.float32)
 
-    @property
-    def has_value(self) -> bool:
-        """Whether f has a closed form; if not, calling the gate gives phi * z * A, with the right gradient phi * A."""
-        return ("positive", "value") in self.formulas and ("negative", "value") in self.formulas
+    def evaluate(self, part: Part, log_ratio: Tensor, sign: Tensor) -> tuple[Tensor, ...]:
+        """The quantities of one part in float64, unrounded, for log-ratios of any dtype."""
+        z = log_ratio.to(torch.float64)
+        positive, negative = (self.plain_forms.get((side, part)) for side in ("positive", "negative"))
+        if log_ratio.dtype == torch.float64 or positive is None or negative is None:
+            return tuple(self._wide(quantity, z, sign) for quantity in PARTS[part])
+        if positive is negative:
+            return plain(positive, z, sign)
+        sides = plain(positive, z, sign), plain(negative, z, sign)
+        return tuple(torch.where(sign, mine, theirs) for mine, theirs in zip(*sides, strict=True))
 
-    def evaluate(self, quantity: Quantity, log_ratio: Tensor, sign: Tensor) -> Tensor:
-        """One quantity in float64, unrounded, for log-ratios of any dtype."""
+    def _wide(self, quantity: Quantity, z: Tensor, sign: Tensor) -> Tensor:
         positive, negative = (self.formulas[side, quantity] for side in ("positive", "negative"))
-        z, known = log_ratio.to(torch.float64), {}
-        result = self.branch(positive, log_ratio, z, known)
-        if positive is not negative:
-            result = torch.where(sign, result, self.branch(negative, log_ratio, z, known))
-        return torch.where(torch.isnan(z), torch.nan, result)
+        compute = opaque_wide if torch.compiler.is_compiling() else wide
+        if positive is negative:
+            return compute(positive, z)
+        return torch.where(sign, compute(positive, z), compute(negative, z))
 
-    def branch(self, formula: Formula, log_ratio: Tensor, z: Tensor, known: dict[tuple[str, float], Tensor]) -> Tensor:
-        """In float64 where that was found to be enough for the dtype, else in Wide numbers."""
-        if formula.plain_limit is None or log_ratio.dtype == torch.float64:
-            return wide(formula, z)
-        return plain(formula, z, formula.plain_limit, known)
+
+def opaque_wide(formula: Formula, z: Tensor) -> Tensor:
+    """`wide`, for the compiler."""
+    return opaque(z, formula.key)
 
 
 def per_token(tensor: Tensor, log_ratio: Tensor, name: str) -> Tensor:
@@ -161,74 +202,106 @@ def per_token(tensor: Tensor, log_ratio: Tensor, name: str) -> Tensor:
     return tensor.detach()
 
 
-def in_blocks(function: Callable[..., Tensor], log_ratio: Tensor, *others: Tensor) -> Tensor:
-    """function(log_ratio, *others), on a CPU in eager mode some rows at a time, which its cache can hold."""
-    size = log_ratio.numel()
-    if size <= 2 * BLOCK or log_ratio.device.type != "cpu" or torch.compiler.is_compiling():
-        return function(log_ratio, *others)
-    rows = max(1, BLOCK * log_ratio.shape[0] // size)
-    per_row = [other.dim() == log_ratio.dim() and other.shape[0] > 1 for other in others]
-    blocks = []
-    for at in range(0, log_ratio.shape[0], rows):
-        here = slice(at, at + rows)
+def in_blocks(
+    function: Callable[..., tuple[Tensor, ...]], dtypes: tuple[torch.dtype, ...], like: Tensor, *others: Tensor
+) -> tuple[Tensor, ...]:
+    """function(like, *others), its results rounded to dtypes; eager on a CPU, some rows at a time.
+
+    Copying into fresh memory also tells the compiler to save the score weight and not to compute it again.
+    """
+    size, rows = like.numel(), like.shape[0] if like.dim() else 1
+    step = rows
+    if size > BLOCK and like.device.type == "cpu" and not torch.compiler.is_compiling():
+        step = max(1, BLOCK * rows // size)
+    if step >= rows:
+        results = function(like, *others)
+        return tuple(torch.empty_like(one, dtype=dtype).copy_(one) for one, dtype in zip(results, dtypes, strict=True))
+    per_row = [other.dim() == like.dim() and other.shape[0] > 1 for other in others]
+    whole: tuple[Tensor, ...] = ()
+    for at in range(0, rows, step):
+        here = slice(at, at + step)
         mine = (other[here] if cut else other for other, cut in zip(others, per_row, strict=True))
-        blocks.append(function(log_ratio[here], *mine))
-    return torch.cat(blocks)
+        results = function(like[here], *mine)
+        whole = whole or tuple(
+            one.new_empty(like.shape, dtype=dtype) for one, dtype in zip(results, dtypes, strict=True)
+        )
+        for into, one in zip(whole, results, strict=True):
+            into[here].copy_(one)
+    return whole
 
 
-def _times(factor: Tensor, quantity: Tensor) -> Tensor:
-    return torch.where(factor == 0, 0.0, factor * quantity)
+class _Token(torch.autograd.Function):
+    """(f(r) * factor, phi(r) * factor): the second is the derivative of the first and has one of its own."""
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(gate: TorchGate, log_ratio: Tensor, sign: Tensor, factor: Tensor) -> tuple[Tensor, ...]:
+        def block(log_ratio: Tensor, sign: Tensor, factor: Tensor) -> tuple[Tensor, ...]:
+            harmless = torch.where(factor == 0, 0, log_ratio)  # NaN or infinite, it is not to count
+            return tuple(factor * quantity for quantity in gate.evaluate("token", harmless, sign))
+
+        dtypes = (log_ratio.dtype, torch.promote_types(log_ratio.dtype, torch.float32))
+        return in_blocks(block, dtypes, log_ratio, sign, factor)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
+        ctx.gate, *tensors = inputs
+        ctx.save_for_backward(*tensors, output[1])
+        ctx.set_materialize_grads(False)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor | None) -> tuple[None, Tensor | None, None, None]:
+        log_ratio, sign, factor, slope = ctx.saved_tensors
+        of_value, of_slope = grads
+        total = None
+        if of_value is not None:
+            total = _Product.apply(of_value, slope, factor)
+        if of_slope is not None:
+            second = _Product.apply(of_slope, _Slope.apply(ctx.gate, log_ratio, sign, factor), factor)
+            total = second if total is None else total + second  # type: ignore[operator]
+        return None, total, None, None  # type: ignore[return-value]
 
 
-class _Value(torch.autograd.Function):
-    """f(r) * factor."""
+class _Product(torch.autograd.Function):
+    """grad * slope, 0 where the factor is, in the dtype of grad."""
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(grad: Tensor, slope: Tensor, factor: Tensor) -> Tensor:
+        product = lambda grad, slope, factor: (torch.where(factor == 0, 0, grad * slope),)  # noqa: E731
+        return in_blocks(product, (grad.dtype,), grad, slope, factor)[0]
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+        ctx.save_for_backward(*inputs)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor, None]:
+        grad, slope, factor = ctx.saved_tensors
+        by_grad = _Product.apply(grads[0], slope, factor)
+        return by_grad, _Product.apply(grads[0], grad, factor), None  # type: ignore[return-value]
+
+
+class _Slope(torch.autograd.Function):
+    """d phi/dz * factor, in the dtype that phi is saved in."""
 
     generate_vmap_rule = True
 
     @staticmethod
     def forward(gate: TorchGate, log_ratio: Tensor, sign: Tensor, factor: Tensor) -> Tensor:
-        def block(log_ratio: Tensor, sign: Tensor, factor: Tensor) -> Tensor:
-            if gate.has_value:
-                f = gate.evaluate("value", log_ratio, sign)
-            else:  # as methods that stop the gradient do: phi * z, whose gradient is meant to be phi
-                f = _times(gate.evaluate("score", log_ratio, sign), log_ratio.to(torch.float64))
-            return _times(factor, f).to(log_ratio.dtype)
+        def block(log_ratio: Tensor, sign: Tensor, factor: Tensor) -> tuple[Tensor, ...]:
+            harmless = torch.where(factor == 0, 0, log_ratio)
+            return tuple(factor * quantity for quantity in gate.evaluate("slope", harmless, sign))
 
-        return in_blocks(block, log_ratio, sign, factor)
+        dtype = torch.promote_types(log_ratio.dtype, torch.float32)
+        return in_blocks(block, (dtype,), log_ratio, sign, factor)[0]
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
-        ctx.gate, *tensors = inputs
-        ctx.save_for_backward(*tensors)
+        """Nothing to save."""
 
     @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[None, Tensor, None, None]:
-        return None, _Gradient.apply(ctx.gate, *grads, *ctx.saved_tensors), None, None
-
-
-class _Gradient(torch.autograd.Function):
-    """grad * phi(r) * factor."""
-
-    generate_vmap_rule = True
-
-    @staticmethod
-    def forward(gate: TorchGate, grad: Tensor, log_ratio: Tensor, sign: Tensor, factor: Tensor) -> Tensor:
-        def block(log_ratio: Tensor, grad: Tensor, sign: Tensor, factor: Tensor) -> Tensor:
-            phi = gate.evaluate("score", log_ratio, sign)
-            return _times(factor, phi * grad.to(torch.float64)).to(log_ratio.dtype)
-
-        return in_blocks(block, log_ratio, grad, sign, factor)
-
-    @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
-        ctx.gate, *tensors = inputs
-        ctx.save_for_backward(*tensors)
-
-    @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[None, Tensor, Tensor, None, None]:
-        (again,) = grads
-        grad, log_ratio, sign, factor = ctx.saved_tensors
-        by_grad = _Gradient.apply(ctx.gate, again, log_ratio, sign, factor)
-        slope = ctx.gate.evaluate("slope", log_ratio, sign)
-        by_z = _times(factor, slope * again.to(torch.float64) * grad.to(torch.float64))
-        return None, by_grad, by_z.to(log_ratio.dtype), None, None
+    def backward(ctx: Any, *grads: Tensor) -> None:
+        raise NotImplementedError("a gate has a value, a gradient and a second derivative; its third is not exported.")

@@ -3,32 +3,32 @@
 import linecache
 from collections.abc import Mapping
 from dataclasses import replace
-from types import ModuleType
+from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
 import sympy
-import torch
-from sympy import Expr, Piecewise
+from sympy import Expr, Function
+from sympy.core.function import AppliedUndef
+from torch import Tensor
 
 from sapo_gates.derive import derivative
 from sapo_gates.derive import formula as declared_formula
 from sapo_gates.errors import ExportError, NotCertified
-from sapo_gates.functions import r
+from sapo_gates.functions import r, z
 from sapo_gates.gate import Gate, Number
-from sapo_gates.torch import runtime, wide
-from sapo_gates.torch.generate import function_source, rewritings, x
-from sapo_gates.torch.reference import ball_function, two_floats, value_at
-from sapo_gates.torch.runtime import Formula, Quantity, TorchGate
+from sapo_gates.torch import runtime
+from sapo_gates.torch import wide as numbers_
+from sapo_gates.torch.forms import best_plain, best_wide, line, names, wide_formula
+from sapo_gates.torch.primitive import table
+from sapo_gates.torch.runtime import PARTS, Formula, Part, Quantity, TorchGate, wide
+from sapo_gates.torch.wide import Primitive
 from sapo_gates.verdict import SIGNS, Sign
 
 if TYPE_CHECKING:
     from sapo_gates.certificate import Certificate
 
-QUANTITIES: tuple[Quantity, ...] = ("value", "weight", "score", "slope")
-_SIZES = (1e-30, 1e-9, 1e-4, 0.01, 0.07, 0.2, 0.31, 0.7, 1.3, 3, 6, 11, 17, 40, 90, 300, 700, 1e4)
-_PROBES = [sign * size for size in _SIZES for sign in (1, -1)]
-_GOOD = 1e-14  # relative: 4 ulp of float64 are 9e-16, a cancellation costs far more
-_PLAIN_LIMITS = (350.0, 110.0)  # r^2 stays finite; every float32 beyond is 0 or infinite in r
+Numbers = Mapping[Sign, Mapping[str, sympy.Rational]]
+QUANTITIES: tuple[Quantity, ...] = ("score", "value", "weight", "slope")
 
 
 def surrogate(
@@ -49,7 +49,7 @@ def surrogate(
     source = gate_source(certificate, positive=positive, negative=negative, allow_uncertified=allow_uncertified)
     filename = f"<gate {certificate.gate.name} {hash(source):x}>"
     linecache.cache[filename] = (len(source), None, source.splitlines(keepends=True), filename)
-    namespace = {**_names(wide), **_names(runtime)}
+    namespace = {**names(numbers_), **names(runtime)}
     exec(compile(source, filename, "exec"), namespace)  # printed by `generate` from an expression, never a user's text
     return replace(namespace["gate"], declaration=certificate.gate)
 
@@ -66,37 +66,114 @@ def gate_source(
     if not (certified or allow_uncertified):
         raise NotCertified(_refusal(certificate))
     gate = certificate.gate
-    numbers = {"positive": parameter_values(gate, "positive", positive),
-               "negative": parameter_values(gate, "negative", negative)}  # fmt: skip
-    printed: dict[Expr, str] = {}
-    definitions, table = [], []
-    for sign in SIGNS:
-        for quantity in QUANTITIES:
-            expression = bound_formula(gate, sign, quantity, numbers[sign])
-            if expression is None:
-                continue
-            if expression not in printed:
-                name = f"{sign}_{quantity}"
-                try:
-                    definition, formula = best_source(f"{name}_", expression)
-                except ExportError:
-                    if quantity == gate.kind or quantity != "value":
-                        raise
-                    continue  # an integral in functions torch does not have is no closed form here
-                definitions.append(
-                    f"{definition}\n\n{name} = Formula({name}_, {formula.needs}, {formula.plain_limit})\n"
-                )
-                printed[expression] = name
-            table.append(f"        ({sign!r}, {quantity!r}): {printed[expression]},\n")
+    numbers: Numbers = {
+        "positive": parameter_values(gate, "positive", positive),
+        "negative": parameter_values(gate, "negative", negative),
+    }
+    printed = _Module(gate, numbers)
     shown = {sign: {name: str(value) for name, value in numbers[sign].items()} for sign in SIGNS}
     return "\n\n".join(
         [
-            *definitions,
+            *printed.definitions.values(),
             f"gate = TorchGate(\n    name={gate.name!r},\n    digest={certificate.digest!r},\n"
             f"    certified={certified},\n    positive={shown['positive']!r},\n    negative={shown['negative']!r},\n"
-            f"    formulas={{\n{''.join(table)}    }},\n)\n",
+            f"    formulas={{\n{_entries({key: name for key, (name, _) in printed.formulas.items()})}    }},\n"
+            f"    plain_forms={{\n{_entries(printed.plain_forms)}    }},\n)\n",
         ]
     )
+
+
+def _entries(table: Mapping[Any, str]) -> str:
+    return "".join(f"        {key!r}: {name},\n" for key, name in table.items())
+
+
+class _Module:
+    """The definitions that one gate's module consists of, by name in the order they are printed."""
+
+    def __init__(self, gate: Gate, numbers: Numbers) -> None:
+        self.gate, self.numbers = gate, numbers
+        self.definitions: dict[str, str] = {}
+        self.primitives: dict[str, Primitive] = {}
+        self.formulas: dict[tuple[Sign, Quantity], tuple[str, Formula]] = {}
+        self.plain_forms: dict[tuple[Sign, Part], str] = {}
+        self.expressions: dict[tuple[Sign, Quantity], Any] = {}
+        for sign in SIGNS:
+            for quantity in QUANTITIES:
+                self._add_formula(sign, quantity)
+        truths = {key: wide(formula, line()) for key, (_, formula) in self.formulas.items()}
+        for part in PARTS:
+            self._add_plain(part, truths)
+
+    def _add_formula(self, sign: Sign, quantity: Quantity) -> None:
+        """One formula where both signs have the same."""
+        name = f"{sign}_{quantity}"
+        expression = bound_formula(self.gate, sign, quantity, self.numbers[sign])
+        same = next((key for key, known in self.expressions.items() if known == expression), None)
+        if expression is not None and same is not None:
+            self.expressions[sign, quantity], self.formulas[sign, quantity] = expression, self.formulas[same]
+            return
+        try:
+            found = best_wide(f"{name}_", expression) if expression is not None else None
+        except ExportError:
+            if quantity != "value" or self.gate.kind == "value":
+                raise
+            found = None  # an integral in functions torch does not have is no closed form here
+        if found is None:
+            expression = self._primitive(sign)
+            found = wide_formula(f"{name}_", expression, self.primitives)
+        source, formula = found
+        self.definitions[name] = f"{source}\n\n{name} = Formula({name}_, {formula.needs}, {formula.key!r})\n"
+        self.expressions[sign, quantity], self.formulas[sign, quantity] = expression, (name, formula)
+
+    def _primitive(self, sign: Sign) -> Any:
+        """The value as a function of z in pieces; of both signs, where they have the same score weight."""
+        score = bound_formula(self.gate, sign, "score", self.numbers[sign])
+        if sign == "negative" and score == self.expressions["positive", "score"]:
+            return self.expressions["positive", "value"]
+        rows = table(score)
+        text = "\n".join(f"    {row!r},".replace("inf", "torch.inf") for row in rows)
+        name = f"{sign}_primitive_{sha256(text.encode()).hexdigest()[:8]}"  # its formula's key must be its own too
+        self.definitions[name] = f"{name} = Primitive((\n{text}\n))\n"
+        self.primitives[name] = Primitive(tuple(rows))
+        return Function(name)(z)
+
+    def _add_plain(self, part: Part, truths: Mapping[tuple[Sign, Quantity], Tensor]) -> None:
+        """One form where the signs differ in constants only."""
+        free: dict[Sign, dict[sympy.Symbol, sympy.Rational]] = {
+            sign: {self.gate.parameter(n): v for n, v in self.numbers[sign].items()} for sign in SIGNS
+        }
+        shared = [self._shared(quantity) for quantity in PARTS[part]]
+        tries: list[tuple[str, list[Any], tuple[Sign, ...]]] = []
+        if None not in shared:
+            tries.append((f"plain_{part}", shared, SIGNS))
+        for sign in SIGNS:
+            tries.append((f"plain_{sign}_{part}", [self.expressions[sign, q] for q in PARTS[part]], (sign,)))
+        for name, expressions, signs in tries:
+            true: dict[Sign, list[Tensor]] = {
+                sign: [truths[sign, quantity] for quantity in PARTS[part]] for sign in signs
+            }
+            found = best_plain(f"{name}_", expressions, free, true, self.primitives)
+            if found is not None:
+                source, form = found
+                text = f"Plain({name}_, {form.needs}, {form.limit}, {form.constants})"
+                self.definitions[name] = f"{source}\n\n{name} = {text}\n"
+                self.plain_forms |= {(sign, part): name for sign in signs}
+            if ("negative", part) in self.plain_forms:
+                break
+
+    def _shared(self, quantity: Quantity) -> Any:
+        """One formula for both signs, with the parameters in it that differ, but for exponents; None: there is none."""
+        positive, negative = (self.expressions[sign, quantity] for sign in SIGNS)
+        if positive == negative:
+            return positive
+        if self.gate.declared("positive") != self.gate.declared("negative") or positive.has(AppliedUndef):
+            return None
+        same = {
+            name: value for name, value in self.numbers["positive"].items() if self.numbers["negative"][name] == value
+        }
+        formula: Any = bound_formula(self.gate, "positive", quantity, same)
+        in_exponents = {symbol for power in formula.atoms(sympy.Pow) for symbol in power.exp.free_symbols}
+        return None if in_exponents - {r} else formula
 
 
 def _refusal(certificate: "Certificate") -> str:
@@ -124,77 +201,3 @@ def bound_formula(gate: Gate, sign: Sign, quantity: Quantity, numbers: Mapping[s
         return None
     bound: Any = expression.xreplace({gate.parameter(name): value for name, value in numbers.items()})
     return r * derivative(bound, r) if quantity == "slope" else bound
-
-
-def best_source(name: str, expression: Expr) -> tuple[str, Formula]:
-    """The first rewriting that computes well, as source and as what that defines.
-
-    Well: exact to nearly float64 in Wide, and plain float64 is enough for float32. If none does both, the most exact.
-    """
-    exact = _references(expression)
-    measured: list[tuple[float, str, Formula]] = []
-    for rewritten in rewritings(expression):
-        source, formula = _loaded(name, rewritten)
-        if torch.isnan(runtime.wide(formula, torch.zeros(1, dtype=torch.float64))).any():
-            source, formula = _loaded(name, _filled(rewritten, expression))  # such as sin(x)/x
-        error, formula = _error(formula, exact), replace(formula, plain_limit=_plain_limit(formula))
-        if error < _GOOD and formula.plain_limit is not None:
-            return source, formula
-        measured.append((error, source, formula))
-    _, source, formula = min(measured, key=lambda entry: entry[0])
-    return source, formula
-
-
-def _loaded(name: str, expression: Expr) -> tuple[str, Formula]:
-    source, needs = function_source(name, expression)
-    namespace = _names(wide)
-    exec(source, namespace)
-    return source, Formula(namespace[name], needs, None)
-
-
-def _names(module: ModuleType) -> dict[str, Any]:
-    """Everything a module defines, but not its own name: torch.compile would look for the rest there."""
-    return {name: value for name, value in vars(module).items() if not name.startswith("__")}
-
-
-def _filled(rewritten: Expr, expression: Expr) -> Expr:
-    """A removable singularity at r = 1 filled by its limit."""
-    limit = sympy.limit(expression, r, 1)
-    return Piecewise((limit, sympy.Abs(x) <= 0), (rewritten, True)) if limit.is_finite else rewritten
-
-
-def _references(expression: Expr) -> list[tuple[float, float]]:
-    """(z, true value) at the probes, where the true value is a float64 that is neither tiny nor infinite."""
-    ball = ball_function(expression)
-    known = [(z, two_floats(value_at(ball, z))[0]) for z in _PROBES]
-    return [(z, value) for z, value in known if 1e-290 < abs(value) < 1e300]
-
-
-def _error(formula: Formula, exact: list[tuple[float, float]]) -> float:
-    """The worst relative error in Wide numbers."""
-    if not exact:
-        return 0.0
-    z, true = torch.tensor(exact, dtype=torch.float64).unbind(1)
-    error = ((runtime.wide(formula, z) - true) / true).abs()
-    return torch.nan_to_num(error, nan=torch.inf).max().item()
-
-
-def _line() -> torch.Tensor:
-    """Log-ratios over the whole line of float32, closest where gates bend; few enough for one thread."""
-    parts = torch.linspace(0, 20, 500), torch.linspace(20, 120, 100), torch.logspace(-44, 38, 300)
-    sizes = torch.cat([*parts, torch.tensor([torch.inf])]).to(torch.float64)
-    return torch.cat([sizes, -sizes])
-
-
-def _plain_limit(formula: Formula) -> float | None:
-    """The first limit with which plain float64 gives what Wide gives at float32 inputs over the whole line."""
-    z = _line()
-    true = runtime.wide(formula, z)
-    for limit in _PLAIN_LIMITS:
-        quick = runtime.plain(formula, z, limit, {})
-        close = (quick - true).abs() <= 2**-28 * true.abs() + 1e-48  # float32 counts in steps of 1.4e-45
-        same = (close & torch.isfinite(true)) | (quick.float() == true.float())
-        same |= torch.isnan(quick) & torch.isnan(true)
-        if same.all():
-            return limit
-    return None

@@ -209,13 +209,15 @@ class Wide:
         return self.apply(f, derivative, pair(1.0, 0.0, self.m.hi))
 
 
-Number = Any  # a float64 tensor or a Wide
+Number = Any  # a float64 tensor or constant, or a Wide
 
 
 def where(condition: Tensor, yes: Number, no: Number) -> Number:
     """Elementwise choice; what stands on the other side may be anything."""
     if isinstance(yes, Wide):
         return Wide(choose(condition, yes.m, no.m), choose(condition, yes.scale, no.scale))
+    if isinstance(yes, float) and isinstance(no, float):  # of which torch would make float32
+        yes = torch.full((), yes, dtype=torch.float64, device=condition.device)
     return torch.where(condition, yes, no)
 
 
@@ -235,7 +237,7 @@ def sqrt(u: Number) -> Number:
 
 
 def power(u: Number, exponent: Number) -> Number:
-    """u^exponent for a constant exponent that is neither whole nor half."""
+    """u^exponent for a constant exponent that is neither whole nor half, or a constant u."""
     return u**exponent
 
 
@@ -390,7 +392,7 @@ def incomplete(regularised: Callable[[Tensor, Tensor], Tensor], sign: float) -> 
 
     def function(a: Number, u: Number) -> Number:
         if not isinstance(u, Wide):
-            return torch.exp(torch.lgamma(a)) * regularised(a, u)
+            return math.gamma(a) * regularised(torch.full_like(u, a), u)
         order = a.real().hi
         whole = torch.exp(torch.lgamma(order))
         density = lambda t: sign * torch.exp((order - 1) * torch.log(t) - t)  # noqa: E731
@@ -401,3 +403,26 @@ def incomplete(regularised: Callable[[Tensor, Tensor], Tensor], sign: float) -> 
 
 lowergamma = incomplete(torch.special.gammainc, 1.0)
 uppergamma = incomplete(torch.special.gammaincc, -1.0)
+
+
+class Primitive:
+    """A function of z without closed form as polynomials in pieces, to float64's precision.
+
+    rows: left end, middle m, 1/half-width h, second float of the lowest coefficient, coefficients in (z - m)/h.
+    """
+
+    def __init__(self, rows: tuple[tuple[float, ...], ...]) -> None:
+        self.table = torch.tensor(rows, dtype=torch.float64).T.contiguous()
+
+    def __call__(self, z: Number) -> Number:
+        """A NaN stays one."""
+        if isinstance(z, Wide):
+            return z.lift(self(z.real().hi))
+        left, *columns = self.table.to(z.device)
+        row = torch.bucketize(z, left[1:], right=True)
+        middle, inverse, rest, lowest, *higher = (column[row] for column in columns)
+        t = torch.where(inverse == 0, 0 * z, (z - middle) * inverse)
+        result = torch.zeros_like(t)
+        for coefficient in reversed(higher):
+            result = (result + coefficient) * t
+        return lowest + (rest + result)

@@ -1,35 +1,42 @@
-"""Forward and backward of the exported gates against TRL's expression: python tests/benchmarks/surrogate.py
+"""Forward and backward of the exported gates beside other people's: python tests/benchmarks/surrogate.py [--write]
 
-TRL's expression is 4/tau sigmoid(tau (exp(z) - 1)) times the advantage, in float32, with autograd's own gradient. All
-run alternately in one process; medians of the repetitions in milliseconds. A copy of the same bytes is the floor.
+TRL's and verl's expressions are those of their `sapo` losses at tau = 10 and 12, with autograd's own gradient. A copy
+of the same bytes is the floor. Contenders take turns in one process; medians. Accuracy is in ulp of float32 against
+100-bit arithmetic, at log-ratios of every size up to the one in the column's head.
 """
 
 import argparse
+import os
+import platform
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import torch
 from torch import Tensor
 
 from sapo_gates import certify
-from sapo_gates.torch import surrogate
+from sapo_gates.torch import TorchGate, surrogate
+from sapo_gates.torch.numerics import ulps
+from sapo_gates.torch.runtime import plain
+
+PAGE = Path(__file__).parents[2] / "docs" / "benchmarks" / "surrogate.md"
+GATES = ("sigmoid", "erf", "arctan", "softsign")
+Contender = Callable[[Tensor, Tensor], Tensor]
 
 
 def trl(log_ratio: Tensor, advantage: Tensor) -> Tensor:
-    """The expression of TRL's GRPOTrainer with loss_type="sapo", tau = 10 and 12."""
-    ratio = torch.exp(log_ratio)
-    positive = 4 / 10.0 * torch.sigmoid(10.0 * (ratio - 1))
-    negative = 4 / 12.0 * torch.sigmoid(12.0 * (ratio - 1))
-    return torch.where(advantage > 0, positive, negative) * advantage
+    """GRPOTrainer with loss_type="sapo", up to the sign."""
+    temperature = torch.where(advantage > 0, 10.0, 12.0)
+    return torch.sigmoid(temperature * (torch.exp(log_ratio) - 1)) * 4 / temperature * advantage
 
 
-def seconds(function: Callable[[Tensor, Tensor], Tensor], log_ratio: Tensor, advantage: Tensor) -> float:
-    """One forward and backward."""
-    z = log_ratio.detach().requires_grad_()
-    start = time.perf_counter()
-    function(z, advantage).sum().backward()
-    return time.perf_counter() - start
+def verl(log_ratio: Tensor, advantage: Tensor) -> Tensor:
+    """compute_policy_loss_sapo, up to the sign."""
+    temperature = torch.where(advantage > 0, 10.0, 12.0)
+    ratio = torch.exp(torch.clamp(log_ratio, min=-20.0, max=20.0))
+    return torch.sigmoid(temperature * (ratio - 1.0)) * (4.0 / temperature) * advantage
 
 
 def copy(log_ratio: Tensor, advantage: Tensor) -> Tensor:
@@ -37,31 +44,90 @@ def copy(log_ratio: Tensor, advantage: Tensor) -> Tensor:
     return log_ratio.clone()
 
 
+def seconds(function: Contender, log_ratio: Tensor, advantage: Tensor) -> float:
+    """One forward and backward."""
+    z = log_ratio.detach().requires_grad_()
+    start = time.perf_counter()
+    function(z, advantage).sum().backward()
+    return time.perf_counter() - start
+
+
+def medians(contenders: dict[str, Contender], tokens: int, repetitions: int, dtype: torch.dtype) -> dict[str, float]:
+    """Milliseconds for rows of 1024 tokens with an advantage each."""
+    generator = torch.Generator().manual_seed(0)
+    log_ratio = (0.1 * torch.randn(tokens // 1024, 1024, generator=generator)).to(dtype)
+    advantage = torch.randn(tokens // 1024, 1, generator=generator)
+    taken: dict[str, list[float]] = {name: [] for name in contenders}
+    for repetition in range(repetitions + 1):
+        for name, function in contenders.items():
+            elapsed = seconds(function, log_ratio, advantage)
+            if repetition > 0:  # the first warms up, and compiles
+                taken[name].append(1e3 * elapsed)
+    return {name: statistics.median(times) for name, times in taken.items()}
+
+
+def float32_errors(gate: TorchGate, largest: float) -> tuple[float, float]:
+    """The worst ulp of value and score weight at A > 0, as exported and with the same formula in float32."""
+    sizes = torch.cat([torch.logspace(-8, 0, 20_000), torch.linspace(0, 1, 20_000)]) * largest
+    z, positive = torch.cat([sizes, -sizes]), torch.tensor(True)
+    true = gate.evaluate("token", z.double(), positive)
+    ours = gate.evaluate("token", z, positive)
+    native = plain(gate.plain_forms["positive", "token"], z, positive)
+    worst = lambda mine: max(  # noqa: E731
+        ulps(one.float(), exact, torch.zeros_like(exact)).max().item() for one, exact in zip(mine, true, strict=True)
+    )
+    return worst(ours), worst(native)
+
+
+def report(tokens: int, repetitions: int) -> Iterator[str]:
+    """The page, line by line."""
+    gates = {name: surrogate(certify(name)) for name in GATES}
+    eager: dict[str, Contender] = {"copy": copy, "TRL": trl, "verl": verl, **gates}
+    compiled = {name: torch.compile(function) for name, function in eager.items()}
+    yield "# Exported gates: how fast and how exact"
+    yield ""
+    yield f"Medians of {repetitions} by `python tests/benchmarks/surrogate.py --write`: forward and backward over"
+    yield f"{tokens:,} tokens, in turns, on a 2-core {platform.machine()} cloud machine without GPU, load average"
+    yield f"{os.getloadavg()[0]:.1f} at the start; torch {torch.__version__}, {torch.get_num_threads()} threads. TRL"
+    yield "and verl stand for the expressions of their `sapo` losses, copy for a copy of the same bytes."
+    for dtype in (torch.float32, torch.bfloat16):
+        found = [medians(table, tokens, repetitions, dtype) for table in (eager, compiled)]
+        yield f"\n## {str(dtype).removeprefix('torch.')}\n"
+        yield "| | eager ms | x TRL | compiled ms | x TRL |"
+        yield "|---|---|---|---|---|"
+        for name in eager:
+            cells = (f"{one[name]:.1f} | {one[name] / one['TRL']:.2f}" for one in found)
+            yield f"| {name} | {' | '.join(cells)} |"
+    few = tokens // 256
+    slow = medians({"TRL": trl, **gates}, few, max(1, repetitions // 3), torch.float64)
+    yield f"\n## float64, {few:,} tokens, eager\n"
+    yield "About 100 bits inside: for checks of gradients and references, not for training.\n"
+    yield "| | ms | x TRL |"
+    yield "|---|---|---|"
+    yield from (f"| {name} | {ms:.1f} | {ms / slow['TRL']:.0f} |" for name, ms in slow.items())
+    yield "\n## What float64 inside is worth\n"
+    yield "Worst error of value and score weight in ulp: as exported, and with the same formula in float32.\n"
+    sizes = (0.01, 0.1, 1.0, 10.0, 80.0)
+    yield "| gate | " + " | ".join(f"\\|z\\| <= {size:g}" for size in sizes) + " |"
+    yield "|---|" + "---|" * len(sizes)
+    for name, gate in gates.items():
+        pairs = (float32_errors(gate, size) for size in sizes)
+        yield f"| {name} | " + " | ".join(f"{ours:.2f}, {native:.3g}" for ours, native in pairs) + " |"
+
+
 def main() -> None:
-    """Print the table."""
+    """Print the page, or write it."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--tokens", type=int, nargs="+", default=[2**20, 2**22, 2**24])
-    parser.add_argument("--repetitions", type=int, default=7)
-    parser.add_argument("--compile", action="store_true", help="under torch.compile, which needs a C++ compiler")
+    parser.add_argument("--tokens", type=int, default=2**24)
+    parser.add_argument("--repetitions", type=int, default=9)
+    parser.add_argument("--write", action="store_true", help=f"to {PAGE.relative_to(PAGE.parents[2])}")
     options = parser.parse_args()
-    contenders: dict[str, Callable[[Tensor, Tensor], Tensor]] = {"TRL": trl, "copy": copy}
-    contenders |= {name: surrogate(certify(name)) for name in ("sigmoid", "erf", "arctan", "softsign")}
-    if options.compile:
-        contenders = {name: torch.compile(function) for name, function in contenders.items()}
-    print(f"torch {torch.__version__}, {torch.get_num_threads()} threads, {'compiled' if options.compile else 'eager'}")
-    for tokens in options.tokens:
-        generator = torch.Generator().manual_seed(0)
-        log_ratio = 0.1 * torch.randn(tokens // 1024, 1024, generator=generator)
-        advantage = torch.randn(tokens // 1024, 1, generator=generator)
-        taken: dict[str, list[float]] = {name: [] for name in contenders}
-        for repetition in range(options.repetitions + 1):
-            for name, function in contenders.items():
-                elapsed = seconds(function, log_ratio, advantage)
-                if repetition > 0:  # the first warms up
-                    taken[name].append(elapsed)
-        medians = {name: 1e3 * statistics.median(times) for name, times in taken.items()}
-        for name, median in medians.items():
-            print(f"{tokens:>9} tokens  {name:<10} {median:9.2f} ms  {median / medians['TRL']:5.2f} x TRL")
+    lines = []
+    for line in report(options.tokens, options.repetitions):
+        print(line, flush=True)
+        lines.append(line)
+    if options.write:
+        PAGE.write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

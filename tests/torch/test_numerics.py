@@ -8,8 +8,9 @@ import torch
 from sapo_gates import certify
 from sapo_gates.gatefile import parse_gate
 from sapo_gates.torch import TorchGate, surrogate
-from sapo_gates.torch.numerics import check, check_every, ulps
-from sapo_gates.torch.runtime import Formula
+from sapo_gates.torch.numerics import Checked, check, check_every, ulps
+from sapo_gates.torch.runtime import PARTS, Plain
+from sapo_gates.verdict import Sign
 
 PAPER = ["sigmoid", "erf", "arctan", "softsign"]
 FAST = (torch.float32, torch.bfloat16, torch.float16)
@@ -49,26 +50,43 @@ def test_gates_of_any_shape_hold_in_float32_and_float64(declaration, uncertified
     assert not failed
 
 
-def naive_sigmoid(z, x, r, k):
+def naive_sigmoid(z, x, r, right):
     ratio = torch.exp(z)  # overflows, and inf * 0 is no number
     return ratio * torch.sigmoid(10 * (ratio - 1)) * (1 - torch.sigmoid(10 * (ratio - 1))) * 4
 
 
-def planted(gate: TorchGate, key: tuple[str, str], change: Callable) -> TorchGate:
-    formula = Formula(lambda k, z, x, r: change(z, x, r, k), ("z", "x", "r"), 350.0)
-    return replace(gate, formulas={**gate.formulas, key: formula})
+def planted(gate: TorchGate, key: tuple[Sign, Checked], change: Callable) -> TorchGate:
+    """The gate with one quantity of one sign replaced, where it is computed together with another."""
+    sign, quantity = key
+    part = "weight" if quantity == "weight" else "token"
+    right, place = gate.plain_forms[sign, part], PARTS[part].index(quantity)
+
+    def wrong(k, z, x, r):
+        numbers = {"z": z, "x": x, "r": r}
+        mine = [constants[sign == "negative"] for constants in right.constants]
+        results = list(right.function(k, *(numbers[name] for name in right.needs), *mine))
+        results[place] = change(z, x, r, results[place])
+        return tuple(results)
+
+    form = Plain(wrong, ("z", "x", "r"), 350.0, ())
+    return replace(gate, plain_forms={**gate.plain_forms, (sign, part): form})
 
 
 FAULTS = {
     "4/tau missing from the weight": (
         ("positive", "score"),
-        lambda z, x, r, k: r / torch.cosh(5 * x) ** 2 * 10 / 4,
+        lambda z, x, r, right: r / torch.cosh(5 * x) ** 2 * 10 / 4,
     ),
-    "the value used as the weight": (("positive", "score"), lambda z, x, r, k: r * 0.4 * torch.sigmoid(10 * x)),
+    "the value used as the weight": (("positive", "score"), lambda z, x, r, right: r * 0.4 * torch.sigmoid(10 * x)),
     "exp of an unclamped log-ratio": (("positive", "score"), naive_sigmoid),
-    "the other sign's temperature": (("negative", "value"), lambda z, x, r, k: torch.sigmoid(10 * x) * 4 / 10),
-    "exp(z) - 1 for expm1": (("positive", "value"), lambda z, x, r, k: 1e-8 * torch.floor((torch.exp(z) - 1) * 1e8)),
-    "a weight that is no derivative": (("negative", "weight"), lambda z, x, r, k: torch.exp(-6 * x.abs())),
+    "the other sign's temperature": (("negative", "value"), lambda z, x, r, right: torch.sigmoid(10 * x) * 4 / 10),
+    "exp(z) - 1 for expm1": (
+        ("positive", "value"),
+        lambda z, x, r, right: 1e-8 * torch.floor((torch.exp(z) - 1) * 1e8),
+    ),
+    "a weight that is no derivative": (("negative", "weight"), lambda z, x, r, right: torch.exp(-6 * x.abs())),
+    "a constant wrong in the seventh digit": (("positive", "value"), lambda z, x, r, right: right * (1 + 4e-7)),
+    "a tail cut off": (("negative", "score"), lambda z, x, r, right: torch.where(z < -30, 0.0, right)),
 }
 
 
@@ -78,6 +96,16 @@ def test_a_planted_fault_is_found_where_it_was_planted(fault):
     wrong = planted(exported("sigmoid"), key, change)
     failed = {(entry["sign"], entry["quantity"]) for entry in check(wrong, FAST, examples=4) if not entry["holds"]}
     assert failed == {key}
+
+
+def test_three_ulp_at_a_single_number_are_found_by_trying_every_number():
+    at = torch.tensor(-0.21, dtype=torch.bfloat16).item()
+    change = lambda z, x, r, right: torch.where(z == at, right * (1 + 3 * 2**-8), right)  # noqa: E731
+    wrong = planted(exported("sigmoid"), ("positive", "score"), change)
+    failed = [entry for entry in check_every(wrong, torch.bfloat16) if not entry["holds"]]
+    assert [(entry["sign"], entry["quantity"], entry["worst_input"]) for entry in failed] == [
+        ("positive", "score", repr(at))
+    ]
 
 
 def test_a_nan_and_a_lost_tail_are_infinitely_and_many_ulp_wrong():

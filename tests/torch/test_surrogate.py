@@ -185,21 +185,46 @@ def test_an_empty_batch_is_an_empty_result():
     assert exported("arctan")(torch.zeros(0, 5), torch.zeros(0)).shape == (0, 5)
 
 
-def test_a_gate_without_closed_value_gives_the_right_gradient_and_refuses_its_value():
-    gate = exported(LOG_SECH)
-    z, one = torch.tensor([0.1, 1e4, math.inf]), torch.ones(3)
+def test_a_gate_without_closed_value_has_the_integral_of_its_weight():
+    gate, arctan = exported(LOG_SECH), exported(declared('weight = "sech(log(r))^2/(1 + r^4)"'))
+    z, one = torch.tensor([0.0, 0.1, 1e4, math.inf, -math.inf]), torch.ones(5)
     r = math.exp(0.1)
-    assert gradient(gate, z, one)[0].item() == pytest.approx(r / math.cosh(0.5) ** 2, rel=1e-6)
-    assert torch.equal(gate(z, one)[1:], torch.zeros(2))
-    with pytest.raises(ExportError, match="has no value"):
-        gate.value(z, one)
+    assert gradient(gate, z, one)[1].item() == pytest.approx(r / math.cosh(0.5) ** 2, rel=1e-6)
+    value = gate(z, one)
+    assert value[0] == 1
+    assert value[2] == value[3]
+    rise = torch.trapezoid(gate.score_weight(torch.linspace(0, 3, 3001), torch.tensor(1.0)), dx=1e-3)
+    torch.testing.assert_close(value[2], 1 + rise, rtol=1e-6, atol=0)
+    assert torch.isfinite(arctan(z, one)).all()
 
 
-def test_a_removable_singularity_at_r_1_is_filled_by_its_limit():
-    gate = exported(declared('weight = "sin(r - 1)/(r - 1)"'))
-    z, one = torch.tensor([0.0, 0.1]), torch.ones(2)
-    torch.testing.assert_close(gate.weight(z, one), torch.tensor([1.0, math.sin(math.expm1(0.1)) / math.expm1(0.1)]))
-    assert gradient(gate, z, one)[0] == 1
+def test_a_value_that_would_be_infinite_everywhere_is_refused():
+    with pytest.raises(ExportError, match="the gate has no value: phi cannot be integrated"):
+        exported(declared('weight = "1/(r - 2)^2 + exp(-(r - 1)^4)"'))
+
+
+@pytest.mark.parametrize(
+    ("weight", "at", "there"),
+    [
+        ("exp(-(r - 1)^2)*sin(r - 1)/(r - 1)", 0.0, 1.0),
+        ("exp(-z^2)*sin(z - 1/2)/(z - 1/2)", 0.5, math.exp(-0.25)),
+        ("(r^2 - 1)/(r - 1)*exp(-r)", 0.0, 2 * math.exp(-1)),
+    ],
+)
+def test_a_removable_singularity_is_filled_by_its_limit_wherever_it_is(weight, at, there):
+    gate = exported(declared(f'weight = "{weight}"'))
+    for dtype in DTYPES:
+        z = torch.tensor([at, at + 0.125], dtype=dtype)
+        assert gate.weight(z, torch.ones(2))[0].item() == pytest.approx(there, rel=torch.finfo(dtype).eps)
+        assert gate.weight(z, torch.ones(2)).isfinite().all()
+        assert gradient(gate, z, torch.ones(2))[0].item() == pytest.approx(
+            math.exp(at) * there, rel=torch.finfo(dtype).eps
+        )
+
+
+def test_a_value_that_no_table_can_hold_is_refused():
+    with pytest.raises(ExportError, match="turns too often"):
+        exported(declared('weight = "sin(r^2)/r^2"'))
 
 
 def test_a_function_torch_does_not_have_is_named():

@@ -1,0 +1,201 @@
+"""Of the ways to write a formula, the one that computes well: measured, not assumed."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from hashlib import sha256
+from itertools import islice
+from types import ModuleType
+from typing import Any
+
+import sympy
+import torch
+from sympy import Expr, Piecewise, Rational, Symbol
+from torch import Tensor
+
+from sapo_gates.functions import r, z
+from sapo_gates.prove.sections import Unsupported, zeros
+from sapo_gates.torch import runtime, wide
+from sapo_gates.torch.generate import function_source, hoisted, in_exponentials, rewritings, x
+from sapo_gates.torch.reference import ball_function, two_floats, value_at
+from sapo_gates.torch.runtime import Formula, Plain
+from sapo_gates.verdict import SIGNS, Sign
+
+_SIZES = (1e-30, 1e-9, 1e-4, 0.01, 0.07, 0.2, 0.31, 0.7, 1.3, 3, 6, 11, 17, 40, 90, 300, 700, 1e4)
+_PROBES = [sign * size for size in _SIZES for sign in (1, -1)]
+_GOOD = 1e-14  # relative: 4 ulp of float64 are 9e-16, a cancellation costs far more
+_LIMITS = (350.0, 110.0)  # r^2 stays finite; every float32 beyond is 0 or infinite in r
+_QUICK_WAYS = 4  # of a formula with parameters left in it: simplifying those takes seconds
+
+Names = Mapping[str, Any]
+
+
+def names(module: ModuleType) -> dict[str, Any]:
+    """Everything a module defines, but not its own name: torch.compile would look for the rest there."""
+    return {name: value for name, value in vars(module).items() if not name.startswith("__")}
+
+
+def best_wide(name: str, expression: Expr) -> tuple[str, Formula]:
+    """The first way of writing the formula that is exact to nearly float64 in Wide numbers, or the most exact."""
+    exact = _references(expression)
+    measured: list[tuple[float, str, Formula]] = []
+    for rewritten in rewritings(expression):
+        source, formula = wide_formula(name, _filled(rewritten, expression))
+        error = _error(formula, exact)
+        if error < _GOOD:
+            return source, formula
+        measured.append((error, source, formula))
+    _, source, formula = min(measured, key=lambda entry: entry[0])
+    return source, formula
+
+
+def wide_formula(name: str, expression: Expr, known: Names | None = None) -> tuple[str, Formula]:
+    """The expression as source and as what that defines."""
+    source, needs = function_source(name, [expression])
+    return source, Formula(_loaded(name, source, known), needs, sha256(source.encode()).hexdigest()[:16])
+
+
+def _loaded(name: str, source: str, known: Names | None) -> Any:
+    namespace = {**names(wide), **(known or {})}
+    exec(source, namespace)
+    return namespace[name]
+
+
+def _filled(rewritten: Expr, expression: Expr) -> Expr:
+    """Removable singularities, such as that of sin(x)/x, filled by their limits."""
+    filled: Any = rewritten
+    for point in _singular(expression):
+        limit = sympy.limit(expression, r, point)
+        if limit.is_finite:
+            there = sympy.Abs(x) <= 0 if point == 1 else sympy.Abs(z - sympy.log(point)) <= 0
+            filled = Piecewise((limit, there), (filled, True))
+    return filled
+
+
+def _singular(expression: Expr) -> list[Expr]:
+    """Every r > 0 with a float64 for logarithm at which a denominator is 0."""
+    below = {power.base for power in expression.atoms(sympy.Pow) if power.exp.is_negative and power.base.has(r)}
+    found: set[Expr] = set()
+    for denominator in below:
+        try:
+            found |= {point for point in zeros(denominator, r) if point.is_positive}
+        except Unsupported:
+            continue
+    return sorted((point for point in found if sympy.log(point).is_rational), key=sympy.default_sort_key)
+
+
+def _references(expression: Expr) -> list[tuple[float, float]]:
+    """(z, true value) at the probes, where the true value is a float64 that is neither tiny nor infinite."""
+    ball = ball_function(expression)
+    known = [(at, two_floats(value_at(ball, at))[0]) for at in _PROBES]
+    return [(at, value) for at, value in known if 1e-290 < abs(value) < 1e300]
+
+
+def _error(formula: Formula, exact: list[tuple[float, float]]) -> float:
+    """The worst relative error in Wide numbers."""
+    if not exact:
+        return 0.0
+    at, true = torch.tensor(exact, dtype=torch.float64).unbind(1)
+    error = ((runtime.wide(formula, at) - true) / true).abs()
+    return torch.nan_to_num(error, nan=torch.inf).max().item()
+
+
+def line() -> Tensor:
+    """Log-ratios over the whole line of float32, closest where gates bend; few enough for one thread."""
+    parts = torch.linspace(0, 3, 1000), torch.linspace(3, 20, 500), torch.linspace(20, 120, 100)
+    sizes = torch.cat([*parts, torch.logspace(-44, 38, 300), torch.tensor([torch.inf])])
+    return torch.cat([sizes, -sizes]).to(torch.float64)
+
+
+def best_plain(
+    name: str,
+    expressions: Sequence[Expr],
+    numbers: Mapping[Sign, Mapping[Symbol, Rational]],
+    truths: Mapping[Sign, Sequence[Tensor]],
+    known: Names | None = None,
+) -> tuple[str, Plain] | None:
+    """The quantities of one part in float64 so that float32 inputs see no difference to Wide numbers on the line.
+
+    Args:
+        name: of the function.
+        expressions: one for each quantity; parameters that differ between the signs may stand in them.
+        numbers: the values of these parameters.
+        truths: what Wide numbers give on the line, for each sign and quantity.
+        known: functions of z that the formulas call.
+
+    Returns:
+        source and what it defines, or None: no way of writing them does.
+    """
+    chosen: list[Expr] = []
+    limit, x_from_r = _LIMITS[0], True
+    for at, expression in enumerate(expressions):
+        truth: dict[Sign, list[Tensor]] = {sign: [truths[sign][at]] for sign in truths}
+        found = _first_way(name, expression, numbers, truth, known)
+        if found is None:
+            return None
+        way, own_limit, own_x_from_r = found
+        chosen.append(way)
+        limit, x_from_r = min(limit, own_limit), x_from_r and own_x_from_r
+    source, form = plain_form(name, chosen, numbers, limit, x_from_r=x_from_r, known=known)
+    return (source, form) if _close(form, truths) else None
+
+
+def _first_way(
+    name: str, expression: Expr, numbers: Any, truth: Mapping[Sign, Sequence[Tensor]], known: Names | None
+) -> tuple[Expr, float, bool] | None:
+    for way in _ways(expression):
+        for limit in _LIMITS:
+            for x_from_r in (True, False):
+                _, form = plain_form(name, [way], numbers, limit, x_from_r=x_from_r, known=known)
+                if _close(form, truth):
+                    return way, limit, x_from_r
+    return None
+
+
+def _ways(expression: Expr) -> Iterator[Expr]:
+    """Without parameters, all; with some, those that are quickly made. Exponentials are the fastest."""
+    made = islice(rewritings(expression), None if expression.free_symbols <= {r} else _QUICK_WAYS - 1)
+    for number, way in enumerate(made):
+        quick = in_exponentials(way)
+        if number == 0 and quick != way:
+            yield quick
+        yield _filled(way, expression)
+
+
+def plain_form(
+    name: str,
+    expressions: Sequence[Expr],
+    numbers: Mapping[Sign, Mapping[Symbol, Rational]],
+    limit: float,
+    *,
+    x_from_r: bool,
+    known: Names | None,
+) -> tuple[str, Plain]:
+    """The expressions, in x, r, z, as source and as what that defines."""
+    symbols: dict[Expr, Symbol] = {}
+    bare = [hoisted(expression, symbols) for expression in expressions]
+    constants = tuple(
+        (_float(constant, numbers["positive"]), _float(constant, numbers["negative"])) for constant in symbols
+    )
+    for spread_nan in (False, True):
+        source, needs = function_source(name, bare, tuple(symbols.values()), x_from_r=x_from_r, spread_nan=spread_nan)
+        form = Plain(_loaded(name, source, known), needs, limit, constants)
+        nan = torch.full((1,), torch.nan, dtype=torch.float64)
+        if all(isinstance(one, Tensor) and one.isnan().all() for one in runtime.plain(form, nan, nan > 0)):
+            break
+    return source, form  # type: ignore[reportPossiblyUnbound]
+
+
+def _float(constant: Expr, numbers: Mapping[Symbol, Rational]) -> float:
+    return float(sympy.N(constant.xreplace(dict(numbers)), 30))
+
+
+def _close(form: Plain, truths: Mapping[Sign, Sequence[Tensor]]) -> bool:
+    """Whether it is at both signs what Wide numbers give."""
+    at = line()
+    for sign in truths:
+        for quick, true in zip(runtime.plain(form, at, torch.tensor(sign == SIGNS[0])), truths[sign], strict=True):
+            close = (quick - true).abs() <= 2**-28 * true.abs() + 1e-48  # float32 counts in steps of 1.4e-45
+            same = (close & torch.isfinite(true)) | (quick.float() == true.float())
+            same |= torch.isnan(quick) & torch.isnan(true)
+            if not same.all():
+                return False
+    return True

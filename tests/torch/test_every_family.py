@@ -1,0 +1,178 @@
+"""What holds for every family, refuted ones included, and for gates declared by weight or score weight alone."""
+
+import math
+from functools import cache
+from types import SimpleNamespace
+
+import pytest
+import torch
+
+from sapo_gates import FAMILIES, Gate
+from sapo_gates.gatefile import parse_gate
+from sapo_gates.torch import TorchGate, surrogate
+from sapo_gates.torch.numerics import check, check_every
+
+DTYPES = [torch.float64, torch.float32, torch.bfloat16, torch.float16]
+SIZES = [0.0, 1e-30, 1e-3, 0.2, 1.0, 5.0, 20.0, 40.0, 88.7, 89.0, 104.0, 709.7, 709.8, 1e4, math.inf]
+KILLERS = torch.tensor([sign * size for size in SIZES for sign in (1, -1)], dtype=torch.float64)
+OWN = {
+    "weight-only": 'weight = "(1 + tau^2*(r - 1)^2)^(-5/4)*sech(r - 1)"',
+    "score-only": 'score_pos = "r*exp(-(tau*log(r))^4)"\nscore_neg = "r*exp(1 - cosh(tau*log(r)))"',
+}
+TAU = '[parameters.tau]\ndomain = "(0, oo)"\npositive = 10\nnegative = "25/2"\n'
+EVERY = [*FAMILIES, *(parse_gate(f'[gate]\nname = "{name}"\n{body}\n{TAU}') for name, body in OWN.items())]
+TYPICAL = [g for g in EVERY if g.name in ("sigmoid", "softsign", "log-sech", "scad", "hard-clip", "vespo", *OWN)]
+SMOOTH = [g for g in TYPICAL if g.name not in ("scad", "hard-clip")]
+
+every_family = pytest.mark.parametrize("family", EVERY, ids=lambda gate: gate.name)
+typical = pytest.mark.parametrize("family", TYPICAL, ids=lambda gate: gate.name)
+any_dtype = pytest.mark.parametrize("dtype", DTYPES, ids=lambda dtype: str(dtype).removeprefix("torch."))
+
+
+@cache
+def exported(family: Gate) -> TorchGate:
+    """With nothing proved about it, as a refuted family is."""
+    nothing = SimpleNamespace(gate=family, verdict="refuted", requirements=(), profile="admissible", digest="sha256:0")
+    return surrogate(nothing, allow_uncertified=True)  # type: ignore[arg-type]
+
+
+def gradient(function, z, advantage):
+    z = z.clone().requires_grad_()
+    (result,) = torch.autograd.grad(function(z, advantage).sum(), z)
+    return result
+
+
+@every_family
+def test_value_and_gradient_are_infinite_only_where_the_true_ones_are(family):
+    gate = exported(family)
+    for advantage in (torch.tensor(1.0), torch.tensor(-1.0)):
+        value, score = (f(KILLERS, advantage) for f in (gate.value, gate.score_weight))
+        assert not (value.isnan() | score.isnan()).any()
+        for dtype in DTYPES[1:]:
+            z = KILLERS.to(dtype)
+            again, slope = gate.value(z.double(), advantage), gate.score_weight(z.double(), advantage)
+            assert torch.equal(gate(z, advantage).isfinite(), again.to(dtype).isfinite())
+            assert torch.equal(gradient(gate, z, advantage).isfinite(), slope.to(dtype).isfinite())
+
+
+@every_family
+def test_a_nan_stays_one_but_where_nothing_counts(family):
+    gate = exported(family)
+    z = torch.tensor([math.nan, math.inf, -math.inf, 1e4] * 2)
+    advantage = torch.tensor([0.0] * 4 + [2.0] * 4)
+    for upstream in (1.0, math.nan):
+        leaf = z.clone().requires_grad_()
+        value = gate(leaf, advantage)
+        value.backward(torch.full_like(z, upstream))
+        assert leaf.grad is not None
+        assert (value[:4] == 0).all()
+        assert (leaf.grad[:4] == 0).all()
+        assert value[4].isnan()
+        assert leaf.grad[4].isnan()
+
+
+@every_family
+def test_it_runs_without_looking_at_a_number_as_on_any_other_device(family):
+    gate, z = exported(family), torch.empty(4, 8, device="meta", requires_grad=True)
+    advantage, mask = torch.empty(4, device="meta"), torch.empty(4, 8, device="meta")
+    (slope,) = torch.autograd.grad(gate(z, advantage, mask).sum(), z, create_graph=True)
+    (second,) = torch.autograd.grad(slope.sum(), z)
+    assert second.shape == slope.shape == z.shape
+    assert gate.weight(z, advantage).device.type == gate.score_weight(z.double(), advantage).device.type == "meta"
+
+
+@typical
+def test_the_same_input_gives_the_same_bits(family):
+    gate, z = exported(family), torch.linspace(-4, 4, 70_000).reshape(7, 10_000)
+    advantage = torch.tensor([1.0, -1.0, 0.5, 2.0, -3.0, 0.0, 1.0])
+    torch.use_deterministic_algorithms(True)
+    try:
+        assert torch.equal(gate(z, advantage), gate(z, advantage))
+        assert torch.equal(gradient(gate, z, advantage), gradient(gate, z, advantage))
+    finally:
+        torch.use_deterministic_algorithms(False)
+
+
+@typical
+@any_dtype
+def test_it_runs_under_vmap_and_functional_grad(family, dtype):
+    gate, z = exported(family), torch.linspace(-1, 1, 6, dtype=torch.float64).to(dtype)
+    advantages = torch.tensor([1.0, -1.0, 0.0])
+    expected = torch.stack([gate(z, a) for a in advantages])
+    assert torch.equal(torch.func.vmap(lambda a: gate(z, a))(advantages), expected)
+    assert torch.equal(torch.func.vmap(lambda x: gate(x, advantages[1]))(z), expected[1])
+    slopes = torch.func.vmap(torch.func.grad(lambda x: gate(x, advantages[1])))(z)
+    assert torch.equal(slopes, gradient(gate, z, advantages[1]))
+
+
+@typical
+def test_autocast_changes_nothing(family):
+    gate, z, advantage = exported(family), torch.linspace(-1, 1, 8), torch.tensor(-1.0)
+    expected = gate(z, advantage), gradient(gate, z, advantage)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert torch.equal(gate(z, advantage), expected[0])
+        assert torch.equal(gradient(gate, z, advantage), expected[1])
+
+
+@pytest.mark.parametrize("family", SMOOTH, ids=lambda gate: gate.name)
+def test_first_and_second_derivatives_agree_with_differences(family):
+    gate = exported(family)
+    z = torch.tensor([-0.31, -0.06, 0.04, 0.17], dtype=torch.float64, requires_grad=True)
+    advantage = torch.tensor([1.0, -1.0, 2.0, -0.5])
+    assert torch.autograd.gradcheck(lambda z: gate(z, advantage), (z,), fast_mode=True)
+    assert torch.autograd.gradgradcheck(lambda z: gate(z, advantage), (z,), fast_mode=True)
+
+
+def test_a_second_derivative_counts_where_the_first_is_zero_and_a_third_is_refused():
+    gate = exported(parse_gate('[gate]\nname = "turning"\nvalue = "(log(r) - 1)^2"'))
+    z = torch.ones(1, dtype=torch.float64, requires_grad=True)
+    (first,) = torch.autograd.grad(gate(z, torch.ones(1)), z, create_graph=True)
+    (second,) = torch.autograd.grad(first, z, create_graph=True)
+    assert (first.item(), second.item()) == (0.0, 2.0)
+    with pytest.raises(NotImplementedError, match="third"):
+        torch.autograd.grad(second, z)
+
+
+def compiles(family: Gate, dtype: torch.dtype, backend: str) -> None:
+    """Without a graph break, to the same numbers; under inductor to within its own exp."""
+    gate, z = exported(family), torch.linspace(-3, 3, 64, dtype=torch.float64).reshape(8, 8).to(dtype)
+    advantage, mask = torch.tensor([1.0, -1.0, 0.0, 2.0] * 2), torch.arange(64).reshape(8, 8) % 5
+    torch._dynamo.reset()
+    compiled = torch.compile(lambda z, a: gate(z, a, mask), fullgraph=True, backend=backend)
+    tolerance = 0.0 if backend == "aot_eager" else torch.finfo(dtype).eps
+    close = lambda mine, theirs: torch.testing.assert_close(mine, theirs, rtol=tolerance, atol=0)  # noqa: E731
+    close(compiled(z, advantage), gate(z, advantage, mask))
+    close(gradient(compiled, z, advantage), gradient(lambda z, a: gate(z, a, mask), z, advantage))
+
+
+quietly = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # torch's own, while it traces and compiles
+
+
+@quietly
+@typical
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32], ids=str)
+def test_it_compiles_without_a_graph_break_to_the_same_numbers(family, dtype):
+    compiles(family, dtype, "aot_eager")
+
+
+@quietly
+@pytest.mark.slow
+@every_family
+def test_it_compiles_to_machine_code(family):
+    for dtype in (torch.float32, torch.float64):
+        compiles(family, dtype, "inductor")
+
+
+@pytest.mark.slow
+@every_family
+def test_it_is_right_to_an_ulp_in_every_dtype(family):
+    failed = [entry for entry in check(exported(family), examples=2) if not entry["holds"]]
+    assert not failed
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16], ids=str)
+@every_family
+def test_it_is_right_at_every_number_of_sixteen_bits(family, dtype):
+    evidence = check_every(exported(family), dtype)
+    assert all(entry["holds"] and entry["kind"] == "exhaustive" and entry["examples"] > 60_000 for entry in evidence)
