@@ -25,6 +25,8 @@ _GOOD = 1e-14  # relative: 4 ulp of float64 are 9e-16, a cancellation costs far 
 _LIMITS = (350.0, 110.0)  # r^2 stays finite; every float32 beyond is 0 or infinite in r
 _QUICK_WAYS = 4  # of a formula with parameters left in it: simplifying those takes seconds
 
+_TRUE = torch.tensor(True)
+
 Names = Mapping[str, Any]
 
 
@@ -37,8 +39,12 @@ def best_wide(name: str, expression: Expr) -> tuple[str, Formula]:
     """The first way of writing the formula that is exact to nearly float64 in Wide numbers, or the most exact."""
     exact = _references(expression)
     measured: list[tuple[float, str, Formula]] = []
+    points = _singular(expression)
     for rewritten in rewritings(expression):
-        source, formula = wide_formula(name, _filled(rewritten, expression))
+        source, formula = wide_formula(name, rewritten)
+        undefined = [point for point in points if runtime.wide(formula, _place(point)).isnan()]
+        if undefined:
+            source, formula = wide_formula(name, _filled(rewritten, expression, undefined))
         error = _error(formula, exact)
         if error < _GOOD:
             return source, formula
@@ -59,10 +65,10 @@ def _loaded(name: str, source: str, known: Names | None) -> Any:
     return namespace[name]
 
 
-def _filled(rewritten: Expr, expression: Expr) -> Expr:
+def _filled(rewritten: Expr, expression: Expr, points: Sequence[Expr]) -> Expr:
     """Removable singularities, such as that of sin(x)/x, filled by their limits."""
     filled: Any = rewritten
-    for point in _singular(expression):
+    for point in points:
         limit = sympy.limit(expression, r, point)
         if limit.is_finite:
             there = sympy.Abs(x) <= 0 if point == 1 else sympy.Abs(z - sympy.log(point)) <= 0
@@ -80,6 +86,10 @@ def _singular(expression: Expr) -> list[Expr]:
         except Unsupported:
             continue
     return sorted((point for point in found if sympy.log(point).is_rational), key=sympy.default_sort_key)
+
+
+def _place(point: Expr) -> Tensor:
+    return torch.tensor(float(sympy.log(point)), dtype=torch.float64)
 
 
 def _references(expression: Expr) -> list[tuple[float, float]]:
@@ -141,12 +151,18 @@ def best_plain(
 def _first_way(
     name: str, expression: Expr, numbers: Any, truth: Mapping[Sign, Sequence[Tensor]], known: Names | None
 ) -> tuple[Expr, float, bool] | None:
+    points = _singular(expression)
     for way in _ways(expression):
         for limit in _LIMITS:
             for x_from_r in (True, False):
+                chosen = way
                 _, form = plain_form(name, [way], numbers, limit, x_from_r=x_from_r, known=known)
+                undefined = [at for at in points if any(one.isnan() for one in runtime.plain(form, _place(at), _TRUE))]
+                if undefined:
+                    chosen = _filled(way, expression, undefined)
+                    _, form = plain_form(name, [chosen], numbers, limit, x_from_r=x_from_r, known=known)
                 if _close(form, truth):
-                    return way, limit, x_from_r
+                    return chosen, limit, x_from_r
     return None
 
 
@@ -157,7 +173,7 @@ def _ways(expression: Expr) -> Iterator[Expr]:
         quick = in_exponentials(way)
         if number == 0 and quick != way:
             yield quick
-        yield _filled(way, expression)
+        yield way
 
 
 def plain_form(

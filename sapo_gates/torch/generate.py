@@ -44,7 +44,9 @@ def rewritings(declared: Expr) -> Iterator[Expr]:
         lambda: _pieces(in_x, sympy.simplify),
         lambda: _pieces(formula, sympy.simplify),
     ):
-        yield _named(rewritten())
+        named = _named(rewritten())
+        if not named.has(sympy.zoo, sympy.nan):  # simplify may say so where a piece has a pole
+            yield named
 
 
 def _pieces(expression: Any, rewrite: Any) -> Expr:
@@ -255,6 +257,9 @@ def _condition(condition: Any) -> str:
     if isinstance(condition, sympy.And | sympy.Or):
         join = " & " if isinstance(condition, sympy.And) else " | "
         return join.join(f"({_condition(part)})" for part in condition.args)
+    if isinstance(condition, sympy.Equality | sympy.Unequality):
+        sign = "<=" if isinstance(condition, sympy.Equality) else ">"
+        return f"absolute({_text(_named(condition.lhs - condition.rhs))}) {sign} 0"
     left, right = (_named(side) for side in (condition.lhs, condition.rhs))
     if left.is_number:
         return f"{_text(right, _SUM)} {_RELATIONS[condition.reversed.func]} {_text(left, _SUM)}"

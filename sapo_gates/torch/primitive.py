@@ -90,8 +90,11 @@ class _Walk:
         reached = self.value + self.direction * (rise(arb(1)) - rise(arb(-1)))
         error = max(abs(phi(exactly(z)) - self._phi(z)) for z in beside) * arb(half)
         scale = max(abs(self.value), abs(reached), _CLOSE)
-        narrow = end - start < _NARROWEST * max(1.0, start)
-        if not narrow and not (self._representable(reached) and error <= _CLOSE * scale):
+        width = (end - start) / max(1.0, start)
+        close = self._representable(reached) and error <= _CLOSE * scale
+        if abs(self.value) > 4 * abs(reached) or abs(reached) > 4 * abs(self.value):
+            close = close and width < 2**-20  # near a zero of f the terms of a wide cell's polynomial cancel
+        if not close and width > _NARROWEST:
             yield from self._cells(start, (start + end) / 2)
             if self._representable(self.value):
                 yield from self._cells((start + end) / 2, end)

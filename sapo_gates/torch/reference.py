@@ -163,7 +163,7 @@ class PrimitiveReference:
         with mpmath.workprec(_QUADRATURE_BITS):
             nodes = mpmath.calculus.quadrature.GaussLegendre(mpmath.mp).calc_nodes(4, _QUADRATURE_BITS)  # type: ignore[attr-defined]
         with flint.ctx.workprec(_QUADRATURE_BITS):
-            self.rule = [(arb(str(t)), arb(str(w))) for t, w in nodes]
+            self.rule = [(arb(mpmath.nstr(t, 50)), arb(mpmath.nstr(w, 50))) for t, w in nodes]
         self.grid = {1.0: [(0.0, arb(1))], -1.0: [(0.0, arb(1))]}
 
     def __call__(self, log_ratio: float) -> arb:
