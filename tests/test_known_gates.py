@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 
 import pytest
+import sympy
 from sympy import Rational
 
 from sapo_gates import Domain, Gate, Parameter, certify
@@ -81,10 +82,13 @@ ADMITTED = [
     known("a hole at 1", "weight", f"(1 - exp(-{U}^2))/{U}^2"),
     known("a hole at 1 over a sine", "weight", f"{U}/sinh({U})"),
     known("a hole that cancels", "value", "1 + (r^2 - 4)/(r - 2)*atan(r - 1)/(r + 2)"),
+    known("a ceiling that is not reached", "value", "Min(1 + 4*(sigmoid(r - 1) - 1/2), 4)"),
     known("a pair", "value", ("1 + atan(tau*(r - 1))/tau", "1 + tanh(b*(r - 1))/b"), tau="(0, oo)", b="[1, 9]"),
 ]  # fmt: skip
 
 REFUTED = [
+    known("a corner at the tangent of 1/2", "value", "Min(1 + atan(r - 1), 3/2)", (C1,)),
+    known("a corner at log(3)/2", "value", "Min(1 + tanh(r - 1), 3/2)", (C1,)),
     known("f = log r", "value", "log(r)", (PEAK, DECAY, VANISHING, VALUE)),
     known("f falls without end as r -> 0", "value", "1 - 1/r", (PEAK, DECAY, VALUE, SCORE)),
     known("and so in log r", "weight", "exp(-3*z)*sech(z)", (PEAK, DECAY, VALUE, SCORE)),
@@ -169,6 +173,32 @@ def test_a_violation_in_a_corner_of_the_parameter_box_is_found_and_one_outside_i
     assert found.verdict == verdict
     if found.witness is not None:
         assert Rational(onset) < Rational(found.witness.parameters["tau"]) <= 20
+
+
+RISE = "100*Max(r - 3, 0)^2/(1 + r^4)"
+
+
+@pytest.mark.parametrize(
+    "where", ["Max(a - b - 1, 0)", "Max(a + b - 19, 0)", "Max(a - 9, 0)*Max(b - 9, 0)*Max(c - 9.9, 0)*10"]
+)
+def test_a_violation_in_a_corner_of_a_box_of_several_parameters_is_found(where: str) -> None:
+    domains = {p: "[0, 10]" for p in ("a", "b", "c") if p in where}
+    certificate = certify(gate("corner", Formula("weight", f"1/(1 + (r - 1)^2) + {where}*{RISE}", domains)), budget=12)
+    found = answers(certificate, DECAY)[0]
+    assert found.verdict == "refuted"
+    assert found.witness is not None
+    numbers = {p: Rational(value) for p, value in found.witness.parameters.items()}
+    assert parse_expression(where, {p: Rational(v) for p, v in numbers.items()}) > 0  # type: ignore[operator, arg-type]
+    recheck(certificate.to_json())
+
+
+def test_a_corner_that_no_formula_places_for_every_parameter_is_refuted_at_one() -> None:
+    ceiling = gate("ceiling", Formula("value", "Min(1 + atan(tau*(r - 1))/tau, 3/2)"))
+    certificate = certify(ceiling, "trust-region", budget=20)
+    (found, _) = answers(certificate, C1)
+    assert found.witness is not None
+    assert 0 < Rational(found.witness.parameters["tau"]) < sympy.pi  # else atan stays below the ceiling
+    recheck(certificate.to_json())
 
 
 @pytest.mark.parametrize(

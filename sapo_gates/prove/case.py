@@ -1,15 +1,17 @@
 """One sign of A of one gate, with everything the requirements share: branches, forms, claims already settled."""
 
-from collections.abc import Sequence
+import time
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from itertools import islice
 from typing import Literal, Protocol
 
 import sympy
 from sympy import Expr
 
 from sapo_gates.functions import substitute
-from sapo_gates.gate import Gate, Parameter
+from sapo_gates.gate import Domain, Gate, Parameter
 from sapo_gates.prove.boxes import Budget, Closed, Leaf, Open, Violated
 from sapo_gates.prove.enclose import compiled
 from sapo_gates.prove.forms import SYMPY_GIVES_UP, forms_of, tamed
@@ -21,9 +23,11 @@ from sapo_gates.prove.sections import Branch, Section, Unsupported, branches_of,
 from sapo_gates.prove.signs import Claim, SectionProver
 from sapo_gates.prove.tails import S
 from sapo_gates.timelimit import OutOfTime, interrupted
-from sapo_gates.verdict import Sign, Undecided, Verdict
+from sapo_gates.verdict import Refuted, Sign, Undecided, Verdict
 
 LEAST_SECONDS = 0.2  # for each requirement, also when others have spent the budget
+SHARE = 0.75  # of the time left that one requirement may take
+MAX_POINTS = 12  # parameter values at which a refutation is sought where nothing is shown for all
 FIRST_TRY, SECOND_TRY = 20, 400  # boxes spent on each form of a weight before the next form is tried
 
 
@@ -51,29 +55,64 @@ class Settled:
 
 @dataclass
 class Case:
-    """One sign of A; requirements read it and leave it unchanged but for what it remembers."""
+    """One sign of A; requirements read it and leave it unchanged but for what it remembers.
+
+    cell: the part of the parameters' domains that it is about; all of them, unless given.
+    """
 
     gate: Gate
     side: Sign
     budget: Budget
+    cell: Mapping[Parameter, Domain] | None = None
     verdicts: dict[str, Verdict] = field(default_factory=dict)
     claims: dict[Claim, tuple[Settled, ...]] = field(default_factory=dict)
 
     def verdict(self, requirement: Requirement) -> Verdict:
-        """The requirement's verdict, sought once; what the machinery cannot place is undecided, and says why."""
+        """The requirement's verdict, sought once: for all parameters, and where that fails, a refutation at some."""
         if requirement.ID not in self.verdicts:
-            try:
-                found = interrupted(max(self.budget.left, LEAST_SECONDS), lambda: requirement.prove(self))
-            except OutOfTime:
-                found = Undecided(method="time", left="the budget ended in the middle of a rewriting of the formula")
-            except Unsupported as error:
-                found = Undecided(method="placing the corners", left=str(error))
-            except Undefined as error:
-                found = Undecided(method="enclosure", left=str(error))
-            except SYMPY_GIVES_UP as error:
-                found = Undecided(method="rewriting", left=f"SymPy gives up on the formula: {str(error)[:200]}")
+            whole = self.budget
+            self.budget = replace(whole, deadline=time.monotonic() + SHARE * whole.left)
+            found = self._sought(requirement)
+            self.budget = whole
+            if isinstance(found, Undecided) and self.cell is None:
+                found = self._refuted_at_points(requirement) or found
             self.verdicts[requirement.ID] = found
         return self.verdicts[requirement.ID]
+
+    def _sought(self, requirement: Requirement) -> Verdict:
+        """The verdict; what the machinery cannot place is undecided, and says why."""
+        try:
+            return interrupted(max(self.budget.left, LEAST_SECONDS), lambda: requirement.prove(self))
+        except OutOfTime:
+            return Undecided(method="time", left="the budget ended in the middle of a rewriting of the formula")
+        except Unsupported as error:
+            return Undecided(method="placing the corners", left=str(error))
+        except Undefined as error:
+            return Undecided(method="enclosure", left=str(error))
+        except SYMPY_GIVES_UP as error:
+            return Undecided(method="rewriting", left=f"SymPy gives up on the formula: {str(error)[:200]}")
+
+    def _refuted_at_points(self, requirement: Requirement) -> Refuted | None:
+        """A refutation at single parameter values, where corners can be placed that cannot be for all."""
+        until = time.monotonic() + self.budget.left / 2
+        for case in self._points:
+            share = (until - time.monotonic()) / 3
+            if share < LEAST_SECONDS:
+                return None
+            case.budget = replace(self.budget, deadline=time.monotonic() + share)
+            found = case.verdict(requirement)
+            if isinstance(found, Refuted):
+                return found
+        return None
+
+    @cached_property
+    def _points(self) -> "tuple[Case, ...]":
+        """The same gate at single parameter values."""
+        if not self.parameters:
+            return ()
+        points = islice(parameter_points(self.gate, self.side, {p: p.domain for p in self.parameters}), MAX_POINTS)
+        cells = [{p: Domain(point[p], point[p], False, False) for p in self.parameters} for point in points]
+        return tuple(Case(self.gate, self.side, self.budget, cell) for cell in cells)
 
     @cached_property
     def parameters(self) -> tuple[Parameter, ...]:
@@ -87,7 +126,8 @@ class Case:
         Raises:
             Unsupported: a corner that cannot be placed.
         """
-        return branches_of(self.gate.kind, self.gate.declared(self.side), self.parameters)
+        cell = {p: p.domain for p in self.parameters} if self.cell is None else self.cell
+        return branches_of(self.gate.kind, self.gate.declared(self.side), cell)
 
     @property
     def scope(self) -> str:

@@ -41,7 +41,7 @@ class Numeric:
         Raises:
             Unsupported: a corner that cannot be placed.
         """
-        (branch,) = branches_of(self.gate.kind, substitute(self.gate.declared(self.side), self.values), ())
+        (branch,) = branches_of(self.gate.kind, substitute(self.gate.declared(self.side), self.values), {})
         sections = [self._shortened(branch, section) for section in branch.sections]
         return replace(branch, sections=tuple(_tidied(_in_log(section)) for section in sections))
 
@@ -224,7 +224,7 @@ def _is_elementary(expression: Expr, t: Symbol) -> bool:
 def _branches(gate: Gate, side: Sign) -> tuple[Branch, ...]:
     """None where the corners cannot be placed for all parameters at once."""
     try:
-        return branches_of(gate.kind, gate.declared(side), gate.parameters_for(side))
+        return branches_of(gate.kind, gate.declared(side), {p: p.domain for p in gate.parameters_for(side)})
     except Unsupported:
         return ()
 

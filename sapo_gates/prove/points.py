@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from fractions import Fraction
+from itertools import product
 
 from sympy import Rational, Symbol
 
@@ -21,7 +22,7 @@ def rational(number: Fraction) -> Rational:
 def parameter_points(
     gate: Gate, side: Sign, domains: Mapping[Symbol, Domain], box: Box | None = None
 ) -> Iterator[Point]:
-    """Exact parameter values worth trying: the box's middle or the trained ones first, then ends and powers of ten."""
+    """Exact parameter values worth trying: the trained ones, the corners of the box, powers of ten and its middle."""
     choices: dict[Symbol, list[Rational]] = {}
     for p, domain in domains.items():
         whole = Range(as_end(domain.lower), as_end(domain.upper), domain.lower_open, domain.upper_open)
@@ -31,6 +32,13 @@ def parameter_points(
         wanted += [rational(e) for e in (here.lower, here.upper) if isinstance(e, Fraction)] + [rational(here.middle)]
         inside = [value for value in wanted if here.contains(Fraction(int(value.p), int(value.q))) and value in domain]
         choices[p] = list(dict.fromkeys(inside))[:12]
+    choices = {p: values for p, values in choices.items() if values}
     longest = max((len(values) for values in choices.values()), default=1)
-    for index in range(longest):
-        yield {p: values[index % len(values)] for p, values in choices.items() if values}
+    found = [tuple(values[index % len(values)] for values in choices.values()) for index in range(longest)]
+    if 1 < len(choices) <= MAX_CORNERED:
+        found[1:1] = product(*([min(values), max(values)] for values in choices.values()))
+    for point in dict.fromkeys(found):
+        yield dict(zip(choices, point, strict=True))
+
+
+MAX_CORNERED = 3  # parameters whose box is looked at in every corner

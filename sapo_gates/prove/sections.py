@@ -19,10 +19,11 @@ import sympy
 from sympy import Dummy, Expr, Mul, Piecewise, Rational, Symbol
 from sympy.core.relational import Relational
 
-from sapo_gates.derive import declared_formula
-from sapo_gates.functions import r, substitute
+from sapo_gates.derive import declared_formula, derivative
+from sapo_gates.functions import r, sigmoid, substitute
 from sapo_gates.gate import Domain, Kind, Parameter
 from sapo_gates.prove.enclose import compiled
+from sapo_gates.prove.forms import is_identity
 from sapo_gates.prove.interval import Interval, Undefined
 from sapo_gates.prove.removable import denominators, filled
 
@@ -138,8 +139,8 @@ def as_end(end: Expr) -> Fraction | float:
     return Fraction(int(end.p), int(end.q)) if isinstance(end, Rational) else float(end)
 
 
-def branches_of(kind: Kind, declared: Expr, parameters: Sequence[Parameter]) -> tuple[Branch, ...]:
-    """The declared expression on cells that cover the parameter domain, each in the chart with fewest parameters.
+def branches_of(kind: Kind, declared: Expr, domains: Mapping[Parameter, Domain]) -> tuple[Branch, ...]:
+    """The declared expression on cells that cover these domains, each in the chart with fewest parameters.
 
     One cell, unless corners of the formula change their order or cross 1 at some parameter value.
 
@@ -149,7 +150,7 @@ def branches_of(kind: Kind, declared: Expr, parameters: Sequence[Parameter]) -> 
     value = declared_formula(kind, declared, "value") if kind == "value" else None
     weight = declared_formula(kind, declared, "weight")
     assert weight is not None
-    cells: list[dict[Symbol, Domain]] = [{p: p.domain for p in parameters}]
+    cells: list[dict[Symbol, Domain]] = [dict(domains)]
     finished: list[Branch] = []
     while cells:
         cell = cells.pop()
@@ -197,8 +198,11 @@ def _cut(cell: Mapping[Symbol, Domain], switch: Expr) -> list[dict[Symbol, Domai
 
 def _on_cell(value: Expr | None, weight: Expr, cell: dict[Symbol, Domain]) -> Branch:
     """The chart with the fewest parameters on one cell."""
+    points = {p: domain.lower for p, domain in cell.items() if domain.lower == domain.upper}
+    value, weight = (None if e is None else substitute(e, points) for e in (value, weight))
+    assert weight is not None
     for parameter, domain in cell.items():
-        if not domain.is_positive or not parameter.is_positive:
+        if parameter in points or not domain.is_positive or not parameter.is_positive:
             continue
         for kind in ("scaled", "log-scaled"):
             try:
@@ -286,9 +290,20 @@ def _sign_finder(position: Mapping[Symbol, Expr], inside: Mapping[Symbol, Domain
     def find(switch: Expr) -> int | None:
         placed = substitute(switch, position)
         exact = polynomial_sign(placed, inside)
-        return _sign(placed, ranges) if exact is None else exact
+        found = _sign(placed, ranges) if exact is None else exact
+        return _sign_by_slope(placed, inside, ranges) if found is None else found
 
     return find
+
+
+def _sign_by_slope(switch: Expr, inside: Mapping[Symbol, Domain], ranges: Mapping[Symbol, Interval]) -> int | None:
+    """The sign of a switch that is 0 at an end of the section and strictly monotone inside."""
+    for t in set(inside) & {r, Symbol("t_", real=True), Symbol("u_", real=True)} & switch.free_symbols:
+        for end, sign in ((inside[t].lower, 1), (inside[t].upper, -1)):
+            if end.is_finite and is_identity(substitute(switch, {t: end}), sympy.Integer(0)):
+                slope = _sign(derivative(switch, t), ranges)
+                return sign * slope if slope else None
+    return None
 
 
 def _switches(expressions: Iterable[Expr]) -> list[Expr]:
@@ -341,8 +356,9 @@ def _roots(part: Expr, x: Symbol) -> list[Expr]:
         return []
     if isinstance(part, Mul):
         return [root for factor in part.args for root in _roots(factor, x)]
-    if isinstance(part, ZERO_AT_ZERO):
-        return zeros(part.args[0], x)
+    inverted = _inverted(part, x)
+    if inverted is not None:
+        return inverted
     log_x = sympy.Dummy("log_x", real=True)
     in_log = substitute(sympy.expand_log(part), {sympy.log(x): log_x})
     logarithmic = log_x in in_log.free_symbols
@@ -365,7 +381,33 @@ def _roots(part: Expr, x: Symbol) -> list[Expr]:
     return [sympy.exp(root) for root in roots] if logarithmic else roots
 
 
-ZERO_AT_ZERO = (sympy.sinh, sympy.tanh, sympy.atan, sympy.asinh, sympy.erf, sympy.erfi)
+def _inverted(part: Expr, x: Symbol) -> list[Expr] | None:
+    """The zeros of c F(g(x)) - level for an increasing function F; None if the expression is not of that form.
+
+    Raises:
+        Unsupported: whether F takes the level is not certain.
+    """
+    constant, rest = part.as_independent(x, as_Add=True)
+    factor, function = rest.as_independent(x, as_Add=False)
+    level: Expr = -constant / factor  # pyright: ignore[reportAssignmentType]
+    if level == 0 and isinstance(function, ZERO_AT_ZERO):
+        return zeros(function.args[0], x)
+    if function.func not in INVERSES or not level.is_number:
+        return None
+    low, high, inverse = INVERSES[function.func]
+    inside = [sign * _certain_sign(level - end, {}) for end, sign in ((low, 1), (high, -1)) if end.is_finite]
+    return zeros(function.args[0] - inverse(level), x) if all(sign > 0 for sign in inside) else []
+
+
+INVERSES: dict[Any, tuple[Expr, Expr, Callable[[Expr], Expr]]] = {
+    sympy.atan: (-sympy.pi / 2, sympy.pi / 2, sympy.tan),
+    sympy.tanh: (sympy.Integer(-1), sympy.Integer(1), lambda level: sympy.log((1 + level) / (1 - level)) / 2),
+    sympy.sinh: (-sympy.oo, sympy.oo, lambda level: sympy.log(level + sympy.sqrt(1 + level**2))),
+    sympy.exp: (sympy.Integer(0), sympy.oo, sympy.log),
+    sigmoid: (sympy.Integer(0), sympy.Integer(1), lambda level: sympy.log(level / (1 - level))),
+}
+"""Increasing functions with the range of their values and their inverse."""
+ZERO_AT_ZERO = (sympy.sinh, sympy.tanh, sympy.atan, sympy.asinh, sympy.erf)
 
 
 def _coordinate(chart: Chart, lower: Expr, upper: Expr) -> tuple[Symbol, Expr, Fraction | float, Fraction | float]:

@@ -14,7 +14,8 @@ from sympy import Dummy, Expr, Rational, Symbol
 from sapo_gates.errors import RecheckFailed
 from sapo_gates.functions import substitute
 from sapo_gates.gate import Domain
-from sapo_gates.recheck.identities import sign_by_coefficients, tidy
+from sapo_gates.recheck.formulas import slope
+from sapo_gates.recheck.identities import same, sign_by_coefficients, tidy
 from sapo_gates.recheck.spans import Span, Undefined, span_of
 
 Bound = Fraction | float
@@ -82,6 +83,11 @@ def rational(end: Bound) -> Any:
 Box = Mapping[Any, Range]
 
 
+def points_of(box: Box) -> dict[Any, Any]:
+    """The symbols that have one value only, with it."""
+    return {symbol: rational(one.low) for symbol, one in box.items() if one.low == one.high}
+
+
 def spans(box: Box) -> dict[Symbol, Span]:
     """Every range as a span."""
     return {symbol: one.span for symbol, one in box.items()}
@@ -137,6 +143,10 @@ def sign_over(expression: Expr, box: Box) -> int:
         found = {sign_by_coefficients(substitute(expression, face)) for face in _faces(expression, box)}
         if len(found) == 1 and None not in found:
             return int(*found)  # type: ignore[arg-type]
+    for symbol in set(box) & expression.free_symbols:
+        for end, away in ((box[symbol].low, 1), (box[symbol].high, -1)):
+            if isinstance(end, Fraction) and same(substitute(expression, {symbol: rational(end)}), sympy.Integer(0)):
+                return away * sign_over(slope(expression, symbol), box)  # 0 at one end, strictly monotone from there
     raise RecheckFailed(f"the sign of {expression} is not certain")
 
 

@@ -22,7 +22,18 @@ from sapo_gates.errors import RecheckFailed
 from sapo_gates.expression import parse_expression
 from sapo_gates.functions import r, substitute, z
 from sapo_gates.gate import Domain, Gate, Kind, Parameter
-from sapo_gates.recheck.boxes import INFINITE, Bound, Range, bound, covers, enclose, rational, sign_over, spans
+from sapo_gates.recheck.boxes import (
+    INFINITE,
+    Bound,
+    Range,
+    bound,
+    covers,
+    enclose,
+    points_of,
+    rational,
+    sign_over,
+    spans,
+)
 from sapo_gates.recheck.formulas import CORNERS, convert, pieces, slope
 from sapo_gates.recheck.identities import quotient, same, tidy
 from sapo_gates.recheck.limits import ABOVE, Limit, limit
@@ -155,8 +166,9 @@ class Branch:
         return self.once((section, quantity), lambda: self._on(section, quantity))
 
     def _on(self, section: Section, quantity: Kind) -> Expr:
+        declared = substitute(self.declared, points_of(section.cell))
         (formula, *others) = pieces(
-            self.declared, lambda switch: [sign_over(substitute(switch, {r: section.ratio}), section.box)]
+            declared, lambda switch: [sign_over(substitute(switch, {r: section.ratio}), section.box)]
         )
         require(not others, "which piece holds is not certain")
         return substitute(convert(self.kind, formula, quantity), {r: section.ratio})
@@ -170,7 +182,8 @@ class Branch:
         if not own or not self.declared.has(*CORNERS):
             return None
         there = {r: substitute(before.ratio, {before.t: rational(before.t_range.high)})}
-        (formula, *_) = pieces(self.declared, lambda switch: [sign_over(substitute(switch, there), before.cell)])
+        declared = substitute(self.declared, points_of(before.cell))
+        (formula, *_) = pieces(declared, lambda switch: [sign_over(substitute(switch, there), before.cell)])
         found = substitute(convert(self.kind, formula, quantity), there)
         return None if found.has(*NOT_FINITE) else found  # a formula that divides by 0 there is filled by its limit
 

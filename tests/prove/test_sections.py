@@ -19,7 +19,7 @@ c = Parameter("c", "(0, 3)", 2, 2)
 
 def branches(text: str, *parameters: Parameter, kind: str = "weight") -> tuple[Branch, ...]:
     declared = parse_expression(text, {p.name: p for p in parameters})
-    return branches_of(kind, declared, parameters)  # pyright: ignore[reportArgumentType]
+    return branches_of(kind, declared, {p: p.domain for p in parameters})  # pyright: ignore[reportArgumentType]
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,7 @@ tau = Parameter("tau", "(0, oo)", 10, 12)
 
 def provers(text: str, kind: str = "weight") -> tuple[SectionProver, ...]:
     declared = parse_expression(text, {"tau": tau})
-    (branch,) = branches_of(kind, declared, (tau,) if tau in declared.free_symbols else ())  # pyright: ignore[reportArgumentType]
+    (branch,) = branches_of(kind, declared, {tau: tau.domain} if tau in declared.free_symbols else {})  # pyright: ignore[reportArgumentType]
     return tuple(SectionProver(branch, section) for section in branch.sections)
 
 
