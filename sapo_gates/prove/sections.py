@@ -389,7 +389,7 @@ def _inverted(part: Expr, x: Symbol) -> list[Expr] | None:
     """
     constant, rest = part.as_independent(x, as_Add=True)
     factor, function = rest.as_independent(x, as_Add=False)
-    level: Expr = -constant / factor  # pyright: ignore[reportAssignmentType]
+    level: Any = -constant / factor
     if level == 0 and isinstance(function, ZERO_AT_ZERO):
         return zeros(function.args[0], x)
     if function.func not in INVERSES or not level.is_number:
