@@ -6,7 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from sapo_gates.torch.audit import PROPERTIES, SHAPES
+from sapo_gates import load_gate
+from sapo_gates.torch.audit import PROPERTIES, SHAPES, audit
+from sapo_gates.torch.audit.shapes import imported
 
 ROOT = Path(__file__).parents[1]
 PAGE = (ROOT / "docs" / "audits.md").read_text(encoding="utf-8")
@@ -52,6 +54,16 @@ def test_a_failure_is_written_with_the_input_that_shows_it():
     text = SCRIPT["page"]([{**one, "properties": [finite, reduction], "trace": {"untraced": "no"}}])
     assert "| … float32 | ✗ z = 88.7 |" in text
     assert "`finite-float32`: nan (at z = 88.7, dtype = float32)" in text
+
+
+def test_what_the_page_says_of_trl_is_what_the_installed_one_does():
+    loss = next(loss for loss in SCRIPT["LOSSES"] if loss.title == "TRL `sapo`")
+    against = load_gate(loss.against).bind(positive=loss.positive, negative=loss.negative)
+    found = audit(imported(loss.dotted), against=against, knobs=loss.knobs, prove=False)
+    section = PAGE.split(f"## {loss.title}")[1].split("\n## ")[0]
+    assert re.findall(r"^- ✗ `([\w-]+)`", section, re.MULTILINE) == [
+        f.id for f in found.findings if f.verdict == "fails"
+    ]
 
 
 def test_the_guide_names_every_shape_and_every_property():

@@ -5,6 +5,7 @@ Nothing of these packages is imported here: what an adapter needs it finds besid
 
 import inspect
 import sys
+import warnings
 from collections import defaultdict
 from collections.abc import Callable, Mapping
 from types import SimpleNamespace
@@ -36,7 +37,9 @@ def _beside(function: Any, name: str, shown: str, *others: str) -> Any:
 
 def _built(maker: Callable[..., Any], shown: str, **settings: Any) -> Any:
     try:
-        return maker(**settings)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # the trainer's own
+            return maker(**settings)
     except (TypeError, ValueError, AttributeError) as error:
         text = " ".join(str(error).split())[:200]
         raise AuditError(f"{shown} refuses its configuration: {text}; change --knob.") from error
