@@ -131,6 +131,15 @@ def test_a_batch_that_teaches_nothing_has_gradient_zero_and_says_so(tmp_path):
     assert all(row["grad_norm"] == 0 and row["loss"] == 0 for row in flat)
 
 
+def test_a_run_in_which_no_token_counts_changes_nothing_and_says_so(tmp_path, capsys):
+    # The tiny model does not end a completion within two tokens.
+    flags = ["--advantage.mask_truncated=true", "--sampling.max_tokens=2", "--steps=1"]
+    assert run(tmp_path / "masked", *flags) == 0
+    assert "epoch 2: no token counted in any of 1 updates" in capsys.readouterr().out
+    rows = read_jsonl(tmp_path / "masked" / "metrics.jsonl")
+    assert [(row["tokens"], row["loss"], row["grad_norm"]) for row in rows] == [(0, 0, 0)] * 2
+
+
 def test_a_dry_run_prints_the_resolved_run_and_leaves_nothing(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     assert main(["run", "smoke.yaml", "--dry-run", "--optim.lr=0.25"]) == 0

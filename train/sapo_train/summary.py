@@ -48,6 +48,9 @@ def say(summary: dict[str, Any]) -> list[str]:
     """Return the summary as lines to print."""
     lines = []
     for epoch in summary["epochs"]:
+        if "effective_update_ratio" not in epoch:
+            lines.append(f"epoch {epoch['epoch']}: no token counted in any of {epoch['updates']} updates")
+            continue
         lines.append(
             f"epoch {epoch['epoch']}: EUR {epoch['effective_update_ratio']:.4f} "
             f"(min {epoch['effective_update_ratio_min']:.4f}), Var(z) {epoch['log_ratio_var_per_sequence']:.3g}, "
@@ -66,10 +69,13 @@ def _epoch(rows: list[dict[str, Any]], epoch: int) -> dict[str, Any]:
     mine = [row for row in rows if row["epoch"] == epoch]
     ratios = [row["effective_update_ratio"] for row in mine if "effective_update_ratio" in row]
     spreads = [row["log_ratio_var_per_sequence"] for row in mine if "log_ratio_var_per_sequence" in row]
-    return {
-        "epoch": epoch,
-        "updates": len(mine),
-        "effective_update_ratio": sum(ratios) / len(ratios),
-        "effective_update_ratio_min": min(ratios),
-        "log_ratio_var_per_sequence": sum(spreads) / len(spreads),
-    }
+    counted = (
+        {  # none where every completion was masked in every update
+            "effective_update_ratio": sum(ratios) / len(ratios),
+            "effective_update_ratio_min": min(ratios),
+            "log_ratio_var_per_sequence": sum(spreads) / len(spreads),
+        }
+        if ratios
+        else {}
+    )
+    return {"epoch": epoch, "updates": len(mine), **counted}
