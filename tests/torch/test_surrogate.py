@@ -63,7 +63,7 @@ def test_value_and_gradient_are_finite_at_every_killer(family, dtype):
         assert torch.isfinite(gradient(gate, z, advantage)).all()
 
 
-@pytest.mark.parametrize("family", FAMILIES, ids=lambda gate: gate.name)
+@pytest.mark.parametrize("family", SMOOTH, ids=lambda gate: gate.name)
 def test_nothing_reaches_a_token_without_advantage_or_mask_and_nan_stays_nan_elsewhere(family):
     gate = exported(family)
     z = torch.tensor([math.nan, math.inf, -math.inf, 1e4, 0.1] * 3)
@@ -109,15 +109,6 @@ def test_gradient_is_the_score_weight_times_the_advantage_of_its_sign(family):
         advantage = torch.full_like(z, a)
         expected = gate.score_weight(z.double(), advantage) * a
         torch.testing.assert_close(gradient(gate, z, advantage).double(), expected, rtol=1e-7, atol=1e-45)
-
-
-@pytest.mark.parametrize("name", ["sigmoid", "erf", "arctan", "softsign", "tanh"])
-def test_first_and_second_derivatives_agree_with_differences(name):
-    gate = exported(name)
-    z = torch.linspace(-0.5, 0.5, 4, dtype=torch.float64, requires_grad=True)
-    advantage = torch.tensor([1.0, -1.0, 2.0, -0.5])
-    assert torch.autograd.gradcheck(lambda z: gate(z, advantage), (z,), fast_mode=True)
-    assert torch.autograd.gradgradcheck(lambda z: gate(z, advantage), (z,), fast_mode=True)
 
 
 def test_no_gradient_reaches_the_advantage():
@@ -258,27 +249,3 @@ def test_an_uncertified_gate_is_refused_or_marked(verdict, requirements, says):
     gate = surrogate(certificate, allow_uncertified=True)  # type: ignore[arg-type]
     assert not gate.certified
     assert "certified=False" in repr(gate)
-
-
-def test_it_runs_under_vmap_and_functional_grad():
-    gate = exported("sigmoid")
-    z, one = torch.linspace(-1, 1, 8), torch.tensor(1.0)
-    by_grad = torch.func.vmap(torch.func.grad(lambda z: gate(z, one)))(z)
-    assert torch.equal(by_grad, gradient(gate, z, one))
-    assert torch.equal(torch.func.vmap(lambda z: gate(z, one))(z), gate(z, one))
-
-
-@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # torch's own, while it traces autograd functions
-def test_it_compiles_without_a_graph_break_to_the_same_numbers():
-    gate = exported("arctan")
-    z, advantage = torch.linspace(-3, 3, 64).reshape(8, 8), torch.tensor([1.0, -1.0, 0.0, 2.0] * 2)
-    compiled = torch.compile(gate, fullgraph=True, backend="aot_eager")
-    assert torch.equal(compiled(z, advantage), gate(z, advantage))
-    assert torch.equal(gradient(compiled, z, advantage), gradient(gate, z, advantage))
-
-
-def test_autocast_changes_nothing():
-    gate = exported("sigmoid")
-    z, one = torch.linspace(-1, 1, 8), torch.ones(8)
-    with torch.autocast("cpu", dtype=torch.bfloat16):
-        assert torch.equal(gate(z, one), exported("sigmoid")(z, one))
