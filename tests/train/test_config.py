@@ -77,6 +77,13 @@ def test_what_is_not_a_flag_is_refused(flag):
         resolve({"steps": 1}, flag)
 
 
+def test_the_items_of_a_list_are_described_once():
+    names = [name for name, _, _ in describe(RunConfig)]
+    assert {"data.train", "data.train.0.source", "data.evaluate"} <= set(names)
+    assert "data.evaluate.0.source" not in names
+    assert next(says for name, _, says in describe(RunConfig) if name == "data.evaluate").endswith("in --data.train.")
+
+
 def test_every_field_has_help_text():
     rows = describe(RunConfig)
     assert {"optim.lr", "sampling.temperature", "steps"} <= {name for name, _, _ in rows}

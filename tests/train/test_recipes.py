@@ -1,5 +1,8 @@
 """The recipes that ship: each is parsed, and those of the papers are built on the meta device and compared."""
 
+import re
+from pathlib import Path
+
 import pytest
 import torch
 import yaml
@@ -117,3 +120,11 @@ def test_a_recipe_that_is_a_base_of_itself_is_refused(tmp_path):
     (tmp_path / "b.yaml").write_text("base: a.yaml")
     with pytest.raises(ConfigError, match=r"is a base of itself: a\.yaml → b\.yaml → a\.yaml"):
         load_recipe(str(tmp_path / "a.yaml"))
+
+
+def test_the_recipes_in_the_documentation_are_recipes():
+    text = (Path(__file__).parents[2] / "docs" / "problems.md").read_text(encoding="utf-8")
+    blocks = re.findall(r"^```yaml\n(.*?)^```$", text, re.DOTALL | re.MULTILINE)
+    runs = [build(RunConfig, {"steps": 1, **yaml.safe_load(block)}) for block in blocks]
+    assert len(runs) == 2
+    assert [source.weight for source in runs[0].data.train] == [1] * 5

@@ -38,6 +38,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     except TrainError as error:
         _tell(f"{type(error).__name__}: {' '.join(str(error).split())}")
         return FAILED if isinstance(error, NonFinite | PeerFailed | RewardError | SaveError) else BAD_INPUT
+    except BrokenPipeError:  # and nothing more can be printed, at exit either
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _tell("stopped: nobody reads the output any more")
+        return FAILED
     except OSError as error:  # such as a full disk; checkpoints are complete or absent
         _tell(f"the run failed: {error}; 'sapo-train resume' goes on from the last checkpoint")
         return FAILED

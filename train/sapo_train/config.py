@@ -141,20 +141,29 @@ def merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
     return merged
 
 
-def describe(cls: type, prefix: str = "") -> list[tuple[str, str, str]]:
-    """List every dotted flag of a configuration with its default and its help text."""
-    says = _help(cls)
+def describe(cls: type, prefix: str = "", lists: dict[type, str] | None = None) -> list[tuple[str, str, str]]:
+    """List every dotted flag of a configuration with its default and its help text.
+
+    Args:
+        cls: the configuration.
+        prefix: what its flags begin with.
+        lists: for each configuration that a list above holds, that list; its flags are described there.
+    """
+    says, lists = _help(cls), {} if lists is None else lists
     rows: list[tuple[str, str, str]] = []
     for field in dataclasses.fields(cls):
-        kind, name = get_type_hints(cls)[field.name], prefix + field.name
+        kind, name, default = get_type_hints(cls)[field.name], prefix + field.name, field.default
+        if field.default_factory is not dataclasses.MISSING:
+            default = field.default_factory()
         if dataclasses.is_dataclass(kind) and isinstance(kind, type):
-            rows += describe(kind, name + ".")
+            rows += describe(kind, name + ".", lists)
         elif item := _item(kind):
-            rows += describe(item, name + ".0.")
+            more = f" Items as in --{lists[item]}." if item in lists else " Items are numbered from 0:"
+            number = len(default) if isinstance(default, tuple) else "some"
+            rows.append((name, f"{number} items", says[field.name] + more))
+            rows += [] if item in lists else describe(item, name + ".0.", lists)
+            lists.setdefault(item, name)
         else:
-            default = field.default
-            if field.default_factory is not dataclasses.MISSING:
-                default = field.default_factory()
             rows.append((name, "required" if default is dataclasses.MISSING else str(default), says[field.name]))
     return rows
 

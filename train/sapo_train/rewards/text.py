@@ -11,7 +11,8 @@ ANSWER_RULES: tuple[AnswerRule, ...] = ("answer-tag", "boxed", "hashes", "last-n
 
 _TAG = re.compile(r"<answer>(.*?)</answer>", re.DOTALL)
 _HASHES = re.compile(r"####[ \t]*(\S[^\n]*)")
-_NUMBER = re.compile(r"-?\d+(?:,\d{3})*(?:\.\d+)?(?:/\d+)?|-?\.\d+")
+# A minus sign after a digit or letter is a subtraction or a range.
+_NUMBER = re.compile(r"(?:(?<!\w)-)?(?:\d+(?:,\d{3})*(?:\.\d+)?(?:[eE][-+]?\d+|/\d+)?|\.\d+)")
 _FULL = re.compile(
     r"<think>(?:(?!</?think>|</?answer>).)*</think>\s*<answer>(?:(?!</?think>|</?answer>).)*</answer>", re.DOTALL
 )

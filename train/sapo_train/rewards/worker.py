@@ -14,17 +14,22 @@ import signal
 import sys
 import time
 import warnings
+from decimal import Decimal
 from typing import IO
 
 from math_verify import parse, verify
 
 MEMORY = 2 * 2**30  # bytes of address space beyond what loading took
+PLAIN = re.compile(r"[-+]?(\d+(\.\d*)?|\.\d+)(?P<exponent>[eE][-+]?\d{1,6})?", re.ASCII)
 DELIMITED = re.compile(r"\$|\\\(|\\\[|\\boxed|\\begin")
 
 
 def equivalent(prediction: str, gold: str) -> bool:
     """Compare as written, and once more as LaTeX where neither says what it is (bare LaTeX is read as text
-    otherwise)."""
+    otherwise). A number like 1e-6, which is no product with a letter, is compared as a number."""
+    numbers = [PLAIN.fullmatch(text.strip()) for text in (prediction, gold)]
+    if all(numbers) and any(number and number["exponent"] for number in numbers):
+        return Decimal(prediction.strip()) == Decimal(gold.strip())
     if _same(prediction, gold):
         return True
     bare = [text for text in (prediction, gold) if not DELIMITED.search(text)]
