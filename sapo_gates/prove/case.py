@@ -232,6 +232,14 @@ class OneSided:
         return self.limit.finite
 
 
+def _is_defined(expression: Expr, ranges: dict[sympy.Symbol, Interval]) -> bool:
+    try:
+        compiled(expression)(ranges)
+    except Undefined:
+        return False
+    return True
+
+
 def one_sided(section: Section, expression: Expr, end: Literal["lower", "upper"], branch: Branch) -> OneSided:
     """The limit of the expression at that end of its section, from inside."""
     at = getattr(section, f"t_{end}")
@@ -245,6 +253,10 @@ def one_sided(section: Section, expression: Expr, end: Literal["lower", "upper"]
             return OneSided(value, None)
         except Undefined:
             pass
+    if not all(
+        _is_defined(node, ranges) for node in sympy.preorder_traversal(expression) if section.t not in node.free_symbols
+    ):
+        return OneSided(None, None)  # a limit in t fills nothing that is undefined for some parameter
     removed = filled(expression, section.t, point, ranges)
     if removed is not None:
         return OneSided(removed, None)

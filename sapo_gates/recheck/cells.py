@@ -213,6 +213,9 @@ def limit_at(formula: Expr, t: Symbol, at: Rational, inwards: Expr, box: Mapping
     Raises:
         RecheckFailed: it is not known.
     """
+    for node in sympy.preorder_traversal(formula):  # what no rewriting below may cancel
+        if t not in node.free_symbols and isinstance(node, Pow | sympy.Function):
+            enclose(cast(Expr, node), box)
     for exactly in (value_at, filled):
         try:
             return exactly(formula, t, at, box)

@@ -179,6 +179,8 @@ class Form:
         box = spans(leaf)
         if rule == "inverse":
             box[self.s] = box[self.t].reciprocal()
+            if not (box[self.s].is_positive if self.s is S else box[self.s].is_negative):
+                return False  # the spelling is read for an s of this sign
         if rule == "log-derivative" and not self.image("weight")(box).is_positive:
             return False
         found = self.image(rule)(box)

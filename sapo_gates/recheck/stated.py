@@ -165,9 +165,9 @@ def _falls(branch: Branch, weight: Expr, texts: list[str], box: Box) -> bool:
 def _smoothness(branch: Branch, order: Rational, evidence: Entry) -> None:
     require(order.is_Integer and 0 <= order <= 8, "C^{} is not checked", order)
     k = int(order)
-    for cell, _ in claimed(
-        branch, evidence, "value defined" if k == 0 and branch.kind == "value" else "weight defined"
-    ):
+    names = ["value defined"] if branch.kind == "value" else []
+    names += ["weight defined"] if k > 0 or branch.kind != "value" else []
+    for cell, _ in claimed(branch, evidence, *names):
         for section in cell.sections:
             holds = all(is_defined(branch.derivative(section, "weight", j), section.box) for j in range(1, k))
             require(holds, "a derivative is not defined on {} to {}", section.lower, section.upper)
@@ -241,11 +241,12 @@ PROOFS: dict[str, Callable[[Branch, Rational, Entry], None]] = {
 
 
 def _wide(place: Place, h: Rational, _: Entry) -> None:
-    """w > 1/2 on the whole way from r = 1 to the ratio at distance h, and a little beyond."""
+    """w > 1/2 on the whole way from r = 1 to the ratio at distance h and a little beyond, or all the way to r = 0."""
     (ratio,) = place.ratios
     require(ratio in (_ratio("left", h), _ratio("right", h)), "r = {} is not at distance {}", ratio, h)
     at = Fraction(int(ratio.p), int(ratio.q))
-    waiting, splits = [Range(min(at - STEP, Fraction(1)), max(at + STEP, Fraction(1)), True, True)], 0
+    ends = (Fraction(1), at + STEP) if ratio > 1 else (at - STEP if h < 1 else Fraction(0), Fraction(1))
+    waiting, splits = [Range(*ends, ends[0] > 0, True)], 0
     while waiting:
         box = {r: waiting.pop()}
         try:
@@ -291,6 +292,9 @@ def _slow(place: Place, order: Rational, evidence: Entry) -> None:
     """d log phi/d log r tends to more than 1 - p as r -> oo."""
     require(not place.at_zero, "the tail is that at r = oo")
     section = place.end_section(evidence["tail"])
+    weight = substitute(place.branch.on(section, "weight"), place.point)
+    there = enclose(weight, {section.t: Range.at(section.t_range.low + 1)})  # type: ignore[arg-type]
+    require(there.is_positive or there.is_negative, "w may be 0 at r = oo")
     rate = substitute(score_slope(section, place.branch.on(section, "weight")), place.point)
     found = limit_by(place.branch, section, rate, evidence["form"], HERE)
     if found.is_infinite:

@@ -298,6 +298,7 @@ def _tail(place: Place, evidence: Entry) -> None:
 
     def image(expression: Expr) -> Span:
         form, inverse = spelled(place.branch, section, expression, tail["form"])
+        require(not (inverse and at_zero), "a form in s = 1/t is one for t -> oo")
         variable: Symbol = S if inverse else section.t
         return span_of(form)({variable: beyond.span.reciprocal() if inverse else beyond.span})
 

@@ -38,7 +38,7 @@ from sapo_gates.prove.limits import ZERO_FROM_ABOVE, limit
 from sapo_gates.prove.pieces import images, possible
 from sapo_gates.prove.points import Point, parameter_points, rational
 from sapo_gates.prove.sections import Branch, Section, as_end, cell_key
-from sapo_gates.prove.signs import SectionProver
+from sapo_gates.prove.signs import Claim, SectionProver
 from sapo_gates.prove.tails import Tail, expressions_at_infinity, limit_at_infinity
 from sapo_gates.requirements import continuously_differentiable, monotone_decay, unit_peak
 from sapo_gates.verdict import Proved, Refuted, Undecided, Verdict, Witness
@@ -206,7 +206,7 @@ def _half_width(case: Case, stated: Stated) -> Verdict:
 
         outcome = cover(_parameter_box(case), [("at", at), ("beyond", just_beyond)], case.budget)
         if not isinstance(outcome, Closed):
-            found = next(_wide(case, side, ratio, outcome.box), None)
+            found = next(_wide(case, side, stated.bound, outcome.box), None)
             if found is not None:
                 return Refuted(method="w > 1/2 from r = 1 on", witness=found, evidence={})
             return Undecided(method="w at one ratio", left=f"whether w <= 1/2 at r = {ratio} is not shown everywhere")
@@ -214,12 +214,16 @@ def _half_width(case: Case, stated: Stated) -> Verdict:
     return Proved(method="w at r = 1 +- h", evidence=_evidence(parts))
 
 
-def _wide(case: Case, side: str, ratio: Rational, box: Box) -> Iterator[Witness]:
-    """Parameters at which w > 1/2 on the whole way from 1 to the ratio, and a little beyond: w might jump there."""
+def _wide(case: Case, side: str, bound: Rational, box: Box) -> Iterator[Witness]:
+    """Parameters at which w > 1/2 on the whole way from 1 to the ratio at that distance, and a little beyond: w might
+    jump there. All the way to 0 where the bound is 1 or more.
+    """
+    ratio = half_width_ratio(side, bound)
     for parameters in _points(case, box):
         near, far = Fraction(1), Fraction(str(ratio)) + (STEP if side == "right" else -STEP)
+        far = Fraction(0) if side == "left" and bound >= 1 else far
         weight = substitute(_formula(case, "weight"), parameters) - HALF
-        t = Range(min(near, far), max(near, far))
+        t = Range(min(near, far), max(near, far), far == 0)
 
         def rule(ranges: Mapping[Symbol, Interval], box: Box, weight: Expr = weight) -> bool:
             try:
@@ -369,9 +373,10 @@ def _smoothness(case: Case, stated: Stated) -> Verdict:
             outcome = SectionProver(settled.branch, curve).settle("weight defined", case.budget)
             if not isinstance(outcome, Closed):
                 return Undecided(method="definedness", left=f"derivative {j + 1} of f is not shown to be defined")
+    value: list[Claim] = ["value defined"] if case.gate.kind == "value" else []
     return Proved(
         method="identity of derivatives at breakpoints",
-        evidence=cells_evidence(case, "weight defined"),
+        evidence=cells_evidence(case, *value, "weight defined"),
     )
 
 

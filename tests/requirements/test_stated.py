@@ -187,3 +187,39 @@ def test_a_forged_statement_is_rejected(gate: Gate, text: str, forge: Callable[[
     forged["verdict"] = "refuted" if "refuted" in verdicts else "certified" if verdicts == {"proved"} else "undecided"
     with pytest.raises(RecheckFailed):
         recheck(resealed(forged))
+
+
+def test_a_weight_that_halves_only_close_to_zero_still_halves_within_1() -> None:
+    gate = parse_gate('[gate]\nname = "late"\nweight = "r*(5001/5000)/(r + 1/5000)/(1 + 100*Max(0, r - 1)^2)"\n')
+    content = certify(gate, require=["half_width <= 1"], budget=2).to_json()
+    assert {entry["verdict"] for entry in entries(content, "half_width")} == {"undecided"}
+    for entry in entries(content, "half_width"):
+        witness = {"kind": "point", "r": ["1/1024"], "parameters": {}, "enclosure": [["0", "1"]], "why": ""}
+        entry.update(verdict="refuted", witness=witness)
+    content["verdict"] = "refuted"
+    with pytest.raises(RecheckFailed, match="w > 1/2 is not shown"):
+        recheck(resealed(content))
+
+
+def test_a_weight_of_zero_falls_faster_than_any_power() -> None:
+    content = certify(load_gate("hard-clip"), require=["tail order >= 2"]).to_json()
+    entry = entries(content, "tail order")[0]
+    assert (entry["verdict"], entry["sign"]) == ("proved", "positive")
+    (cell,) = entry["evidence"]["cells"]
+    witness = {"kind": "tail", "r": ["1"], "parameters": {"epsilon": "1/5"}, "enclosure": [["1", "1"]], "why": ""}
+    entry.update(verdict="refuted", witness=witness, evidence={"tail": cell, "form": "1"})
+    with pytest.raises(RecheckFailed, match="w may be 0"):
+        recheck(resealed(json.loads(json.dumps(content))))
+
+
+def test_a_limit_in_r_fills_no_parameter_value_at_which_nothing_is_defined() -> None:
+    text = '[gate]\nname = "none at 1"\nweight = "1 + (r - 1)^2/(tau - 1)"\n'
+    gate = parse_gate(text + '[parameters.tau]\ndomain = "(0, 2)"\npositive = 0.5\nnegative = 0.5\n')
+    content = certify(gate, profile="trust-region", budget=5).to_json()
+    (entry, *_) = entries(content, "first-order-agreement")
+    assert entry["verdict"] == "undecided"
+    cell = {"chart": "ratio", "eliminates": None, "domains": {"tau": "(0, 2)"}, "breakpoints": ["1"]}
+    for entry in entries(content, "first-order-agreement"):
+        entry.update(verdict="proved", evidence={"cells": [cell]})
+    with pytest.raises(RecheckFailed, match="first-order-agreement"):
+        recheck(resealed(json.loads(json.dumps(content))))
