@@ -120,6 +120,8 @@ def _as(kind: Kind, gate: Gate, sign: Sign) -> Expr:
     """The branch in that kind; corners stay as declared where nothing needs to be derived."""
     if gate.kind == kind:
         return gate.declared(sign)
+    if (gate.kind, kind) == ("score", "weight"):
+        return gate.declared(sign) / r
     found = declared_formula(gate.kind, gate.declared(sign), kind)
     assert found is not None  # weights and scores always follow from a declaration
     return found

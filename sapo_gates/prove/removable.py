@@ -8,12 +8,12 @@ from collections.abc import Iterator, Mapping
 from typing import cast
 
 import sympy
-from sympy import Expr, Pow, Symbol
+from sympy import Add, Dummy, Expr, Pow, Symbol
 
 from sapo_gates.derive import derivative
 from sapo_gates.functions import substitute
 from sapo_gates.prove.enclose import compiled
-from sapo_gates.prove.forms import is_identity, tamed
+from sapo_gates.prove.forms import is_identity
 from sapo_gates.prove.interval import Interval, Undefined
 
 MAX_ORDER = 6
@@ -25,7 +25,11 @@ def as_fraction(expression: Expr) -> tuple[Expr, Expr]:
     spelled = spelled.replace(sympy.csch, lambda g: 1 / sympy.sinh(g)).replace(
         sympy.tan, lambda g: sympy.sin(g) / sympy.cos(g)
     )
-    return cast(tuple[Expr, Expr], sympy.fraction(tamed(sympy.together, spelled)))
+    # functions as symbols: SymPy's polynomials would take exp(99 r) for the power 99 of exp(r)
+    symbols = {function: Dummy() for function in spelled.atoms(sympy.Function)}
+    top, bottom = sympy.fraction(sympy.together(substitute(spelled, symbols)))
+    back = {symbol: function for function, symbol in symbols.items()}
+    return substitute(cast(Expr, top), back), substitute(cast(Expr, bottom), back)
 
 
 def denominators(expression: Expr, t: Symbol) -> Iterator[Expr]:
@@ -41,6 +45,9 @@ def filled(expression: Expr, t: Symbol, at: Expr, ranges: Mapping[Symbol, Interv
     """The limit at t = at by l'Hopital's rule, for all parameters in their ranges; None where it does not show one."""
     if not any(is_zero_at(one, t, at) for one in denominators(expression, t)):
         return None
+    if isinstance(expression, Add):
+        terms = [filled(e, t, at, ranges) or value_at_point(e, t, at, ranges) for e in expression.args]
+        return None if None in terms else Add(*terms)
     top, bottom = as_fraction(expression)
     for _ in range(MAX_ORDER):
         above, below = (value_at_point(part, t, at, ranges) for part in (top, bottom))

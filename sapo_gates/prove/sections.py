@@ -13,7 +13,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from fractions import Fraction
 from itertools import pairwise, product
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import sympy
 from sympy import Dummy, Expr, Mul, Piecewise, Rational, Symbol
@@ -389,10 +389,10 @@ def _inverted(part: Expr, x: Symbol) -> list[Expr] | None:
     """
     constant, rest = part.as_independent(x, as_Add=True)
     factor, function = rest.as_independent(x, as_Add=False)
-    level: Any = -constant / factor
+    level: Any = cast(Any, constant) / -cast(Any, factor)
     if level == 0 and isinstance(function, ZERO_AT_ZERO):
         return zeros(function.args[0], x)
-    if function.func not in INVERSES or not level.is_number:
+    if function.func not in INVERSES or level.free_symbols:  # pyright: ignore[reportAttributeAccessIssue]
         return None
     low, high, inverse = INVERSES[function.func]
     inside = [sign * _certain_sign(level - end, {}) for end, sign in ((low, 1), (high, -1)) if end.is_finite]

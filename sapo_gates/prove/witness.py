@@ -25,6 +25,7 @@ from sapo_gates.verdict import Sign, Witness
 
 WITNESS_PRECISION = 256
 SMALL = 1e-6
+LOG10_OF_2 = 30102999566398119521373889472449302676818988146210854131  # times 10^-56, rounded down
 
 
 def exact_value(gate: Gate, side: Sign, quantity: Kind, ratio: Rational, parameters: Point) -> Expr:
@@ -73,8 +74,8 @@ def _decimal(end: arb, *, down: bool) -> str:
         return str(int(float(end)))
     mantissa, exponent = (int(part) for part in end.man_exp())
     if abs(exponent) > 4000:  # too small or too large to spell out: a power of ten beyond it
-        digits = int((mantissa.bit_length() + exponent) * 0.30103)
-        outward = digits + (-1 if (mantissa > 0) == down else 1)
+        digits = (mantissa.bit_length() + exponent) * LOG10_OF_2 // 10**56
+        outward = digits + (-2 if (mantissa > 0) == down else 2)
         return f"{'-' if mantissa < 0 else ''}1e{outward}" if mantissa else "0"
     exact = Fraction(mantissa) * Fraction(2) ** exponent
     return rounded(exact, down=down)

@@ -82,7 +82,11 @@ def quotient(expression: Any) -> tuple[Expr, Expr]:
         (sympy.tan, lambda g: sympy.sin(g) / sympy.cos(g)),
     ):
         expression = expression.replace(function, spell)
-    return sympy.fraction(sympy.together(expression))  # type: ignore[return-value]
+    # functions as symbols: SymPy's polynomials would take exp(99 r) for the power 99 of exp(r)
+    symbols = {function: sympy.Dummy() for function in expression.atoms(sympy.Function)}
+    top, bottom = sympy.fraction(sympy.together(expression.xreplace(symbols)))
+    back = {symbol: function for function, symbol in symbols.items()}
+    return top.xreplace(back), bottom.xreplace(back)  # type: ignore[union-attr]
 
 
 def tidy(expression: Any) -> Expr:

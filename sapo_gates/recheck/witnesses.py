@@ -21,7 +21,7 @@ from sapo_gates.recheck.limits import ABOVE, Limit, limit
 from sapo_gates.recheck.spans import INFINITY, Span, Undefined, rational_span, span_of
 
 Entry = Mapping[str, Any]
-DECIMAL = re.compile(r"-?\d{1,4000}(\.\d{1,4000})?(e[+-]?\d{1,12})?")
+DECIMAL = re.compile(r"-?\d{1,4000}(\.\d{1,4000})?(e[+-]?\d{1,60})?")
 HERE: Box = {}
 
 
