@@ -9,16 +9,21 @@ export TOKENIZERS_PARALLELISM := false
 # threads that wait without spinning leave a small machine's cores to the others
 export OMP_WAIT_POLICY := passive
 
-.PHONY: demo test test-slow test-peers check peers audit-peers clean
+.PHONY: demo test test-slow test-browser test-peers check peers audit-peers clean
 
 demo: $(READY)
 	$(BIN)/python demo.py $(DEMO)
 
 test: $(READY)
-	$(BIN)/python -m pytest -q -m "not slow and not gpu and not verl" $(PYTEST)
+	$(BIN)/python -m pytest -q -m "not slow and not gpu and not verl and not browser" $(PYTEST)
 
 test-slow: $(READY)
-	$(BIN)/python -m pytest -q -m "slow and not gpu and not verl" $(PYTEST)
+	$(BIN)/python -m pytest -q -m "slow and not gpu and not verl and not browser" $(PYTEST)
+
+# The explorer page, in a real browser: Debian's Chromium, which root gets here where it is missing.
+test-browser: $(READY)
+	command -v chromium >/dev/null || [ "$$(id -u)" != 0 ] || { apt-get update -qq && apt-get install -qq --no-install-recommends chromium; }
+	$(BIN)/python -m pytest -q -m browser tests/analysis/test_explorer.py $(PYTEST)
 
 check: $(READY)
 	$(BIN)/ruff check .

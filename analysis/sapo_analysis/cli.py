@@ -69,6 +69,13 @@ def _parser() -> argparse.ArgumentParser:
     )
     curves.set_defaults(run_command=_curves)
 
+    explore = commands.add_parser("explore", help="one self-contained HTML page to pick, type and move gates")
+    explore.add_argument(
+        "gates", nargs="*", metavar="GATE", help="family name, gate file, or pkg.module:NAME; default: every family"
+    )
+    explore.add_argument("-o", "--output", required=True, type=Path, help="the .html file")
+    explore.set_defaults(run_command=_explore)
+
     report = commands.add_parser("report", help="one self-contained HTML page about runs")
     report.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="run directory of sapo-train")
     report.add_argument("--certificates", type=Path, help="folder of certificates to show beside the runs' own")
@@ -113,7 +120,7 @@ def _parser() -> argparse.ArgumentParser:
     replay.add_argument("-o", "--output", action="append", default=[], type=Path, help=".png, .svg or .pdf; repeatable")
     replay.set_defaults(run_command=_replay)
 
-    for command in (curves, compared, dynamics, replay, report):
+    for command in (curves, compared, explore, dynamics, replay, report):
         command.add_argument("--json", action="store_true", help="one JSON object on standard output")
     return parser
 
@@ -221,6 +228,12 @@ def _at_equal(options: argparse.Namespace, names: Sequence[str]) -> tuple[list["
     if gates and options.sup_score is not None:
         return at_equal_sup_score(gates, options.sup_score), f"equal sup φ = {options.sup_score}"
     return gates, ""
+
+
+def _explore(options: argparse.Namespace, command: str) -> Answer:
+    from sapo_analysis.explorer import write_explorer
+
+    return Answer([write_explorer(options.gates, options.output, command=command)])
 
 
 def _report(options: argparse.Namespace, command: str) -> Answer:
