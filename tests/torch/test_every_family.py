@@ -157,7 +157,7 @@ def test_it_compiles_without_a_graph_break_to_the_same_numbers(family, dtype):
 
 @quietly
 @pytest.mark.slow
-@every_family
+@typical
 def test_it_compiles_to_machine_code(family):
     for dtype in (torch.float32, torch.float64):
         compiles(family, dtype, "inductor")
@@ -172,7 +172,7 @@ def test_it_is_right_to_an_ulp_in_every_dtype(family):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16], ids=str)
-@every_family
+@pytest.mark.parametrize("family", FAMILIES, ids=lambda gate: gate.name)
 def test_it_is_right_at_every_number_of_sixteen_bits(family, dtype):
     evidence = check_every(exported(family), dtype)
     assert all(entry["holds"] and entry["kind"] == "exhaustive" and entry["examples"] > 60_000 for entry in evidence)

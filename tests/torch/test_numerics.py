@@ -132,11 +132,3 @@ def test_overflow_is_right_only_where_the_true_value_overflows():
 def test_the_same_check_finds_the_same_worst_inputs():
     gate = exported("arctan")
     assert check(gate, (torch.float32,), examples=3) == check(gate, (torch.float32,), examples=3)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16], ids=str)
-@pytest.mark.parametrize("name", PAPER)
-def test_exported_families_hold_at_every_number_of_sixteen_bits(name, dtype):
-    evidence = check_every(exported(name), dtype)
-    assert all(entry["holds"] and entry["kind"] == "exhaustive" and entry["examples"] > 60_000 for entry in evidence)
