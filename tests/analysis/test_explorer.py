@@ -34,6 +34,14 @@ def few(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The page about every family."""
+    path = tmp_path_factory.mktemp("pages") / "whole.html"
+    assert main(["explore", "-o", str(path)]) == 0
+    return path
+
+
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
     """Debian's Chromium; Playwright brings none of its own."""
     path = shutil.which("chromium")
@@ -119,9 +127,8 @@ def test_a_folder_that_does_not_exist_is_told_in_one_line(tmp_path: Path, capsys
 
 
 @pytest.mark.browser
-def test_every_family_is_computed_as_python_computes_it(look: Any, tmp_path: Path) -> None:
-    assert main(["explore", "-o", str(tmp_path / "all.html")]) == 0
-    opened: Opened = look(tmp_path / "all.html")
+def test_every_family_is_computed_as_python_computes_it(look: Any, whole: Path) -> None:
+    opened: Opened = look(whole)
     z = np.sort(np.append(np.linspace(-3.03, 3.07, 25), np.linspace(-0.31, 0.33, 24)))
     found = opened.page.evaluate(
         """z => Object.fromEntries(PAGE.gates.map(gate => [gate.name, Object.fromEntries(
@@ -182,7 +189,7 @@ def test_a_number_outside_the_domain_is_told_and_moves_no_curve(look: Any, few: 
     opened: Opened = look(few)
     before = opened.curve("arctan", "weight", "positive")[1]
     opened.page.fill("#slider-tau-positive-number", "-1")
-    assert "must lie in (0, ∞)" in opened.page.inner_text("#sliders")
+    assert "must lie in (0, oo)" in opened.page.inner_text("#sliders")
     assert opened.curve("arctan", "weight", "positive")[1].tolist() == before.tolist()
 
 
@@ -336,6 +343,40 @@ def test_a_counterexample_is_marked_on_the_curve_and_shown_on_demand(look: Any, 
     opened.page.get_by_label("Show where continuously-differentiable of hard-clip fails, A > 0").click()
     assert opened.page.input_value("#slider-epsilon-both-number") == "0.2"
     assert opened.curve(mark, "weight", "positive")[0].tolist() == [1.2, 1.2]
+
+
+SHOW_EVERY_COUNTEREXAMPLE = """async () => {
+  const drawn = () => new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)));
+  const unseen = [];
+  let shown = 0;
+  for (const box of document.querySelectorAll('#gates input:checked')) box.click();
+  for (const gate of PAGE.gates.filter(gate => gate.verdict === 'refuted')) {
+    const box = document.getElementById('gate-' + gate.name);
+    box.click();
+    for (const {id, sign, witness} of gate.requirements.filter(one => one.witness)) {
+      const says = `Show where ${id} of ${gate.name} fails, ${sign === 'positive' ? 'A > 0' : 'A ≤ 0'}`;
+      document.querySelector(`button[aria-label="${says}"]`).click();
+      await drawn();
+      const found = ['weight', 'score', 'value'].flatMap(quantity => {
+        const plot = document.getElementById(`${quantity}-${sign}`);
+        const [x, y] = [plot.layout.xaxis.range, plot.layout.yaxis.range];
+        return plot.data.filter(t => t.name === `${gate.name}, ${id}`).map(
+          t => t.x.every((at, i) => at >= x[0] && at <= x[1] && t.y[i] >= y[0] && t.y[i] <= y[1]));
+      });
+      shown++;
+      if (found.length !== 1 || !found[0]) unseen.push(says);
+    }
+    box.click();
+  }
+  return [shown, unseen];
+}"""
+
+
+@pytest.mark.browser
+def test_every_counterexample_to_a_family_is_marked_once_and_in_view(look: Any, whole: Path) -> None:
+    shown, unseen = look(whole).page.evaluate(SHOW_EVERY_COUNTEREXAMPLE)
+    assert unseen == []
+    assert shown > 40
 
 
 @pytest.mark.browser

@@ -20,7 +20,8 @@ const Controls = (() => {
     const unit = start - base;
     return { to: (k) => base + unit * 20 ** (k / (STEPS / 2) - 1), from: (x) => (Math.log((x - base) / unit) / Math.log(20) + 1) * (STEPS / 2) };
   }
-  function slider({ id, label, says, start, lower, upper, scale = scaleOf(lower, upper, start), changed }) {
+  function slider({ id, label, says, start, domain, lower, upper, changed }) {
+    const scale = scaleOf(lower, upper, start);
     const range = element("input", { type: "range", id, min: 0, max: STEPS, step: 1 });
     const number = element("input", { type: "number", id: `${id}-number`, step: "any" });
     range.setAttribute("aria-label", label + (says ? `: ${says}` : ""));
@@ -28,7 +29,7 @@ const Controls = (() => {
     const told = element("p", { className: "says wrong", role: "status" });
     const judge = (fits) => {
       number.setAttribute("aria-invalid", String(!fits));
-      told.textContent = fits ? "" : `${label} must lie in (${lower ?? "−∞"}, ${upper ?? "∞"}); the curves stay where they were.`;
+      told.textContent = fits ? "" : `${label} must lie in ${domain}; the curves stay where they were.`;
     };
     const show = (x) => {
       range.value = Math.round(scale.from(x));
@@ -49,7 +50,9 @@ const Controls = (() => {
     });
     number.addEventListener("input", () => {
       const x = number.valueAsNumber;
-      const fits = Number.isFinite(x) && (lower === null || x > lower) && (upper === null || x < upper);
+      const above = lower === null || x > lower || (x === lower && domain.startsWith("["));
+      const below = upper === null || x < upper || (x === upper && domain.endsWith("]"));
+      const fits = Number.isFinite(x) && above && below;
       judge(fits);
       if (!fits) return;
       range.value = Math.round(scale.from(x));

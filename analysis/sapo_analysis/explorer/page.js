@@ -74,6 +74,7 @@
         label: letter + (SHARED[sign] ?? "") + several,
         says: sign === "both" ? p.says : `${CONDITION[sign]}${p.says ? `: ${p.says}` : ""}`,
         start: p[sign === "both" ? "positive" : sign],
+        domain: p.domain,
         lower: p.lower,
         upper: p.upper,
         changed: (x) => {
@@ -376,13 +377,13 @@
   }
 
   const reach = slider({
-    id: "slider-reach", label: "how far from r = 1", says: "the largest r − 1", start: view.reach, lower: 0, upper: null,
+    id: "slider-reach", label: "how far from r = 1", says: "the largest r − 1", start: view.reach, domain: "(0, oo)", lower: 0, upper: null,
     changed: (x) => {
       view.reach = x;
       later();
     },
   });
-  const spread = slider({ id: "slider-spread", label: "spread of a log-normal r", says: "standard deviation of log r", start: 0.1, lower: 0, upper: null, changed: logNormal });
+  const spread = slider({ id: "slider-spread", label: "spread of a log-normal r", says: "standard deviation of log r", start: 0.1, domain: "(0, oo)", lower: 0, upper: null, changed: logNormal });
   byId("reach").append(reach.box);
   byId("spread").append(spread.box);
   byId("formula").addEventListener("input", typed);

@@ -5,7 +5,8 @@ const Picture = (() => {
   const DASHES = ["solid", "dash", "dot", "dashdot"];
   const STROKES = ["", "7 3", "2 3", "7 3 2 3"];
   const COLOURS = 8;
-  const CEILING = { weight: [-1.3, 2.2], score: [-1.3, 3.2] }; // what leaves these is cut off
+  const CEILING = { weight: [-1.3, 2.2], score: [-1.3, 3.2] }; // curves that leave these are cut off
+  const FARTHEST_MARK = 100; // a mark beyond stands at the edge
 
   const styled = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 
@@ -49,8 +50,11 @@ const Picture = (() => {
         points(`${name}, largest φ`, [where.x[top]], [found.score[top]], { color, size: 9, symbol: "triangle-up" }, `${name}: φ = %{y:.4g} at %{x:.4g}`);
       }
     }
+    const inView = marked.flatMap(({ r, y }) => y.filter((_, i) => r[i] >= where.r[0] && r[i] <= where.r.at(-1)));
+    const range = limits(quantity, curves.flatMap((curve) => curve[quantity]), inView.filter((y) => Math.abs(y) <= FARTHEST_MARK));
     for (const { name, place, id, says, r, y } of marked) {
-      points(`${name}, ${id}`, r.map(toX), y, { color: colour(place), size: 10, symbol: "x", line: { color: ink, width: 1 } }, `${name}: ${id} refuted at r = ${says}`);
+      const seen = y.map((h) => Math.max(range[0], Math.min(range[1], h)));
+      points(`${name}, ${id}`, r.map(toX), seen, { color: colour(place), size: 10, symbol: "x", line: { color: ink, width: 1 } }, `${name}: ${id} refuted at r = ${says}, ${y.map((h) => h.toPrecision(4)).join(" and ")}`);
     }
     const fixed = { gridcolor: line, fixedrange: true, nticks: 6 };
     Plotly.react(plot, traces, {
@@ -63,21 +67,25 @@ const Picture = (() => {
       dragmode: false,
       shapes,
       xaxis: { ...fixed, range: [where.x[0], where.x.at(-1)], title: { text: axis === "ratio" ? "ratio r" : "log-ratio log r", standoff: 6 }, zeroline: false },
-      yaxis: { ...fixed, range: limits(quantity, curves.flatMap((curve) => curve[quantity])), zerolinecolor: soft, zerolinewidth: 1 },
+      yaxis: { ...fixed, range, zerolinecolor: soft, zerolinewidth: 1 },
       yaxis2: { overlaying: "y", range: [0, 1.6], visible: false, fixedrange: true },
     }, { displayModeBar: false, responsive: true });
   }
 
-  function limits(quantity, numbers) {
+  // The curves, cut off at the ceiling; the marks in any case.
+  function limits(quantity, numbers, marks) {
     const finite = numbers.filter(Number.isFinite);
     if (!finite.length) return [0, 1.2];
-    const [low, high] = finite.reduce(([a, b], x) => [Math.min(a, x), Math.max(b, x)], [Infinity, -Infinity]);
+    const [least, most] = [(list) => list.reduce((a, b) => Math.min(a, b)), (list) => list.reduce((a, b) => Math.max(a, b))];
+    const [low, high] = [least(finite), most(finite)];
     if (quantity === "value") {
       const pad = 0.12 * (high - low || 1);
       return [low - pad, high + pad];
     }
     const [floor, ceiling] = CEILING[quantity];
-    return [Math.max(floor, Math.min(-0.03, 1.1 * low)), Math.min(ceiling, 1.12 * Math.max(1, high))];
+    const bottom = Math.max(floor, Math.min(-0.03, 1.1 * low));
+    const top = Math.min(ceiling, 1.12 * Math.max(1, high));
+    return [least([bottom, ...marks.map((y) => 1.1 * y)]), most([top, ...marks.map((y) => 1.1 * y)])];
   }
 
   // How a gate's line looks, for the key.
