@@ -68,9 +68,10 @@
     for (const [key, { parameter: p, sign, gates: its }] of wanted) {
       const known = sliders.get(key);
       const letter = LETTERS[p.name] ?? p.name;
-      const several = sets.get(p.name).size > 1 ? `, ${[...its].join(", ")}` : "";
+      const [first, ...others] = its;
+      const several = sets.get(p.name).size > 1 ? `, ${first}${others.length > 1 ? ` and ${others.length} more` : others.map((name) => `, ${name}`).join("")}` : "";
       const made = slider({
-        id: `slider-${p.name}-${sign}${several ? `-${[...its][0]}` : ""}`,
+        id: `slider-${p.name}-${sign}${several ? `-${first}` : ""}`,
         label: letter + (SHARED[sign] ?? "") + several,
         says: sign === "both" ? p.says : `${CONDITION[sign]}${p.says ? `: ${p.says}` : ""}`,
         start: p[sign === "both" ? "positive" : sign],

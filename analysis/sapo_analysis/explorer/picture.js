@@ -5,6 +5,7 @@ const Picture = (() => {
   const DASHES = ["solid", "dash", "dot", "dashdot"];
   const STROKES = ["", "7 3", "2 3", "7 3 2 3"];
   const COLOURS = 8;
+  const dashOf = (place) => (place + Math.floor(place / COLOURS)) % DASHES.length; // a colour's second gate has another dash
   const CEILING = { weight: [-1.3, 2.2], score: [-1.3, 3.2] }; // curves that leave these are cut off
   const FARTHEST_MARK = 100; // a mark beyond stands at the edge
 
@@ -39,7 +40,7 @@ const Picture = (() => {
     const points = (name, x, y, marker, says) => traces.push({ name, x, y, type: "scatter", mode: "markers", marker, hovertemplate: `${says}<extra></extra>` });
     for (const { name, place, ...found } of curves) {
       const color = colour(place);
-      traces.push({ name, x: where.x, y: found[quantity], type: "scatter", mode: "lines", line: { color, dash: DASHES[place % DASHES.length], width: 2 }, hovertemplate: `${name}: %{y:.4g}<extra></extra>` });
+      traces.push({ name, x: where.x, y: found[quantity], type: "scatter", mode: "lines", line: { color, dash: DASHES[dashOf(place)], width: 2 }, hovertemplate: `${name}: %{y:.4g}<extra></extra>` });
       if (quantity === "weight") {
         const ends = found.halves.flatMap((h, i) => (h === null ? [] : [1 + (i ? h : -h)])).filter((r) => r >= where.r[0] && r <= where.r.at(-1));
         points(`${name}, half-width`, ends.map(toX), ends.map(() => 0.5), { color, size: 7 }, `${name}: w = ½ at %{x:.4g}`);
@@ -90,7 +91,7 @@ const Picture = (() => {
 
   // How a gate's line looks, for the key.
   function sample(place) {
-    return `<svg viewBox="0 0 32 8" aria-hidden="true"><path d="M0 4H32" stroke="var(--c${place % COLOURS})" stroke-width="3" stroke-dasharray="${STROKES[place % STROKES.length]}"/></svg>`;
+    return `<svg viewBox="0 0 32 8" aria-hidden="true"><path d="M0 4H32" stroke="var(--c${place % COLOURS})" stroke-width="3" stroke-dasharray="${STROKES[dashOf(place)]}"/></svg>`;
   }
 
   return { draw, sample };
