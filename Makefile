@@ -9,7 +9,7 @@ export TOKENIZERS_PARALLELISM := false
 # threads that wait without spinning leave a small machine's cores to the others
 export OMP_WAIT_POLICY := passive
 
-.PHONY: demo test test-slow test-browser test-peers check peers audit-peers clean
+.PHONY: demo test test-slow test-browser test-peers check docs peers audit-peers clean
 
 demo: $(READY)
 	$(BIN)/python demo.py $(DEMO)
@@ -29,6 +29,11 @@ check: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/pyright
+
+# The site, in site/. Strict: a broken link, a page without a place, a request to another host end it.
+docs: $(READY)
+	$(BIN)/python docs/make_gallery.py
+	$(BIN)/python -m mkdocs build --strict
 
 # The trainers that audits and adapters are held against, each in an environment of its own: they disagree about
 # transformers. The files name every package, so that nothing is resolved anew.
@@ -63,5 +68,5 @@ $(READY): pyproject.toml constraints.txt
 	touch $(READY)
 
 clean:
-	rm -rf $(VENV) .venv-peers demo-out runs .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) .venv-peers demo-out runs site docs/gallery .pytest_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,4 +1,4 @@
-"""Draws the pictures of the README: `.venv/bin/python docs/make_pictures.py`."""
+"""Draws the pictures of the README and of docs/concepts.md: `.venv/bin/python docs/make_pictures.py`."""
 
 import os
 from pathlib import Path
@@ -8,8 +8,8 @@ os.environ["MPLBACKEND"] = "agg"
 import matplotlib.pyplot as plt
 from matplotlib.lines import Line2D
 
-from sapo_analysis.curves import at_equal_half_width, at_equal_temperature, gate_curves
-from sapo_analysis.style import PAGE, PALE, colour, dashes, house_style, save
+from sapo_analysis.curves import at_equal_half_width, at_equal_temperature, gate_curves, signs_figure
+from sapo_analysis.style import PAGE, PALE, colour, dashes, figure_of, house_style, save
 from sapo_gates import load_gate
 
 HERE = Path(__file__).parent
@@ -36,5 +36,11 @@ def weights() -> list[Path]:
     return save(figure, [HERE / "weights.svg"], "docs/make_pictures.py")
 
 
+def quantities() -> list[Path]:
+    """Value, weight and score weight of SAPO's gate."""
+    panels = signs_figure([load_gate("sigmoid")], sign="positive", baseline=load_gate("hard-clip"))
+    return save(figure_of(panels), [HERE / "quantities.svg"], "docs/make_pictures.py")
+
+
 if __name__ == "__main__":
-    print("\n".join(path.name for path in weights()))
+    print("\n".join(path.name for path in [*weights(), *quantities()]))

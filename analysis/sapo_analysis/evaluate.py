@@ -75,7 +75,8 @@ def _integral_from_one(weight: Callable[[Array], Array], ratio: Array) -> Array:
     nodes, weights = np.polynomial.legendre.leggauss(12)
     ends, back = np.unique(np.append(ratio, 1.0), return_inverse=True)
     half, middle = np.diff(ends) / 2, (ends[1:] + ends[:-1]) / 2
-    pieces = (weight((middle[:, None] + half[:, None] * nodes).ravel()).reshape(len(half), -1) * weights).sum(1) * half
+    inside = middle[:, None] + half[:, None] * nodes
+    pieces = (weight(inside.ravel()).reshape(inside.shape) * weights).sum(1) * half
     total = np.append(0.0, np.cumsum(pieces))
     return (1 + total - total[np.searchsorted(ends, 1.0)])[back[:-1]]
 

@@ -28,7 +28,7 @@ INK, PALE = "#222226", "#8a8a90"
 """Text, and what stands behind the curves."""
 
 STYLE: Any = {
-    "font.family": "STIXGeneral",
+    "font.family": ("STIXGeneral", "DejaVu Sans"),  # the second has subscripts, as in c₁
     "mathtext.fontset": "stix",
     "font.size": 8.5,
     "axes.titlesize": 8.5,

@@ -1,12 +1,11 @@
 """docs/adapters.md shows what happens, with the versions that the tests run with."""
 
-import doctest
 import re
 import shlex
 from pathlib import Path
-from typing import Any
 
 import pytest
+from pages import blocks, commands, says_otherwise
 
 from sapo_gates.cli import main
 from sapo_gates.errors import AdapterError
@@ -15,42 +14,28 @@ ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "adapters.md").read_text(encoding="utf-8")
 
 
-def blocks(language: str) -> list[str]:
-    fenced = re.findall(r"^```(\w*)\n(.*?)^```$", PAGE, re.DOTALL | re.MULTILINE)
-    return [text for name, text in fenced if name == language]
-
-
-def says_what_it_shows(block: str, names: dict[str, Any]) -> str:
-    """What a block of Python prints otherwise than shown, or nothing."""
-    test = doctest.DocTestParser().get_doctest(block, names, "adapters.md", "docs/adapters.md", 0)
-    assert test.examples
-    said: list[str] = []
-    flags = doctest.ELLIPSIS | doctest.IGNORE_EXCEPTION_DETAIL
-    doctest.DocTestRunner(optionflags=flags).run(test, out=said.append)
-    return "".join(said)
-
-
 @pytest.mark.filterwarnings("ignore")  # TRL uses names that transformers has deprecated
 def test_the_lines_for_trl_train_a_model(harness, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    said = says_what_it_shows(blocks("python")[0], harness.trl_ingredients())
+    said = says_otherwise(blocks(PAGE, "python")[0], harness.trl_ingredients())
     assert not said, said
 
 
 @pytest.mark.verl
 def test_the_lines_for_verl_find_the_loss():
-    said = says_what_it_shows(blocks("python")[1], {})
+    said = says_otherwise(blocks(PAGE, "python")[1])
     assert not said, said
 
 
 def test_the_commands_print_what_is_shown(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    (shown,) = (block for block in blocks("") if "$ sapo-gates" in block)
-    for part in shown.split("$ sapo-gates ")[1:]:
-        command, _, output = part.partition("\n")
-        main(shlex.split(command))
+    shown = [(shlex.split(command), output) for command, output in commands(PAGE)]
+    ours = [(words[1:], output) for words, output in shown if words[0] == "sapo-gates"]
+    assert ours
+    for arguments, output in ours:
+        main(arguments)
         assert "".join(capsys.readouterr()) == output
-    (head,) = (block for block in blocks("") if block.startswith("Gate arctan"))
+    (head,) = (block for block in blocks(PAGE) if block.startswith("Gate arctan"))
     written = (tmp_path / "arctan.py").read_text(encoding="utf-8")
     assert re.sub("sha256:[0-9a-f]+", "", head) in re.sub("sha256:[0-9a-f]+", "", written)
 
@@ -60,7 +45,7 @@ def test_the_error_that_is_shown_is_the_one_that_is_raised(harness):
 
     with pytest.raises(AdapterError) as raised:
         loss(harness.LossInputs(*[None] * 6), gate="arctan", reduction="seq-mean-token-mean")
-    (shown,) = (block for block in blocks("") if block.startswith("AdapterError"))
+    (shown,) = (block for block in blocks(PAGE) if block.startswith("AdapterError"))
     assert shown.split() == f"AdapterError: {raised.value}".split()
 
 

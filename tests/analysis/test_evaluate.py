@@ -57,6 +57,12 @@ def test_the_value_of_a_gate_declared_by_its_weight_is_its_integral() -> None:
     assert evaluate(gate, "positive", "value", ratio) == pytest.approx(truth, rel=1e-9)
 
 
+def test_no_ratios_have_no_values() -> None:
+    none = np.array([])
+    for name in ("sigmoid", "topr"):  # a formula, and an integral
+        assert evaluate(load_gate(name), "positive", "value", none).shape == (0,)
+
+
 def test_special_functions_are_drawn() -> None:
     gate = parse_gate('[gate]\nname = "g"\nweight = "erfc(r)/erfc(1)"\n')
     assert evaluate(gate, "positive", "weight", np.array([1.0, 2.0])) == pytest.approx(
