@@ -10,7 +10,7 @@ from sapo_gates.prove.case import OneSided, one_sided
 from sapo_gates.prove.curves import Curve
 from sapo_gates.prove.extrema import Supremum, supremum
 from sapo_gates.prove.forms import is_identity
-from sapo_gates.prove.interval import Interval
+from sapo_gates.prove.interval import Interval, Undefined
 from sapo_gates.prove.numeric import by_log_ratio, by_ratio
 from sapo_gates.prove.sections import Section
 
@@ -103,9 +103,15 @@ def _curvature_form(sheet: Sheet) -> Expr | None:
 
 
 def _is_level(sheet: Sheet, section: Section) -> bool:
-    """w'(1) = 0 from this side, exactly."""
+    """w'(1) = 0 from this side, exactly.
+
+    Raises:
+        Undefined: w'(1) is not known.
+    """
     slope = sheet.at_inner_end(section, by_ratio(section, section.weight))
-    return slope is not None and is_identity(slope, sympy.Integer(0))
+    if slope is None:
+        raise Undefined("w'(1) is not known")
+    return is_identity(slope, sympy.Integer(0))
 
 
 def _quotients(sheet: Sheet) -> list[Curve] | str:

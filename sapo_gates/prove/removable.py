@@ -46,8 +46,9 @@ def filled(expression: Expr, t: Symbol, at: Expr, ranges: Mapping[Symbol, Interv
     if not any(is_zero_at(one, t, at) for one in denominators(expression, t)):
         return None
     if isinstance(expression, Add):
-        terms = [filled(e, t, at, ranges) or value_at_point(e, t, at, ranges) for e in expression.args]
-        return None if None in terms else Add(*terms)
+        terms = [_filled_or_value(e, t, at, ranges) for e in expression.args]
+        if None not in terms:
+            return Add(*terms)
     top, bottom = as_fraction(expression)
     for _ in range(MAX_ORDER):
         above, below = (value_at_point(part, t, at, ranges) for part in (top, bottom))
@@ -59,6 +60,11 @@ def filled(expression: Expr, t: Symbol, at: Expr, ranges: Mapping[Symbol, Interv
             return None
         top, bottom = derivative(top, t), derivative(bottom, t)
     return None
+
+
+def _filled_or_value(expression: Expr, t: Symbol, at: Expr, ranges: Mapping[Symbol, Interval]) -> Expr | None:
+    found = filled(expression, t, at, ranges)
+    return value_at_point(expression, t, at, ranges) if found is None else found
 
 
 def is_zero_at(expression: Expr, t: Symbol, at: Expr) -> bool:
