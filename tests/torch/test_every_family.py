@@ -166,10 +166,13 @@ def test_it_compiles_to_machine_code(family):
 @pytest.mark.slow
 @every_family
 def test_it_is_right_to_an_ulp_in_every_dtype(family):
-    failed = [entry for entry in check(exported(family), examples=2) if not entry["holds"]]
-    if family.name == "ppos":  # its value is a table, and vanishes as r -> 0
-        failed = [entry for entry in failed if (entry["quantity"], entry["sign"]) != ("value", "positive")]
-    assert not failed
+    assert not failed(family, check(exported(family), examples=2))
+
+
+def failed(family, evidence):
+    """What does not hold; but the value of ppos is a table, and vanishes as r -> 0: see the next test."""
+    tabulated = [("value", "positive")] if family.name == "ppos" else []
+    return [e for e in evidence if not e["holds"] and (e["quantity"], e["sign"]) not in tabulated]
 
 
 def test_a_tabulated_value_that_vanishes_keeps_a_small_error_there_and_not_every_digit():
@@ -187,4 +190,5 @@ def test_a_tabulated_value_that_vanishes_keeps_a_small_error_there_and_not_every
 @pytest.mark.parametrize("family", FAMILIES, ids=lambda gate: gate.name)
 def test_it_is_right_at_every_number_of_sixteen_bits(family, dtype):
     evidence = check_every(exported(family), dtype)
-    assert all(entry["holds"] and entry["kind"] == "exhaustive" and entry["examples"] > 60_000 for entry in evidence)
+    assert not failed(family, evidence)
+    assert all(entry["kind"] == "exhaustive" and entry["examples"] > 60_000 for entry in evidence)
