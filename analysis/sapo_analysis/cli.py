@@ -34,7 +34,7 @@ class Answer:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line; the exit code is 0, or 2 for a user's mistake, told in one line."""
+    """Run the command line; the exit code is 0, 2 for a user's mistake, told in one line, or 130 for Ctrl-C."""
     os.environ["MPLBACKEND"] = "agg"  # files are written, no window opens
     given = list(sys.argv[1:] if arguments is None else arguments)
     options = _parser().parse_args(given)
@@ -43,6 +43,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (SapoAnalysisError, SapoGatesError) as error:
         print(f"{type(error).__name__}: {error}", file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        print("sapo-analysis: interrupted", file=sys.stderr)
+        return 130
     if options.json:
         report = {**(answer.report or {}), "written": [str(path) for path in answer.written]}
         print(json.dumps(report, allow_nan=False))
