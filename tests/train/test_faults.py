@@ -5,13 +5,15 @@ import random
 import shutil
 import signal
 import subprocess
+from dataclasses import replace
 from pathlib import Path
+from unittest.mock import ANY
 
 import pytest
 import torch
 from processes import Run, operations
 from runs import assert_same_run, newest, run, words
-from safetensors.torch import load_file
+from safetensors import safe_open
 
 from sapo_gates import certify
 from sapo_train import checkpoint as checkpoints
@@ -227,28 +229,65 @@ def test_only_the_last_checkpoints_are_kept(tmp_path):
     assert checkpoints.verify(tmp_path / "kept" / "checkpoints" / "step-3") == Place(step=3, updates=6, position=6)
 
 
-def test_a_loss_that_is_not_finite_stops_before_the_update_and_keeps_the_batch(tmp_path, monkeypatch, capsys):
-    from sapo_train.policy import Policy
+@pytest.mark.parametrize(("epoch", "minibatches"), [(1, 1), (2, 1), (2, 2)])
+def test_a_loss_that_is_not_finite_stops_before_the_update_and_keeps_the_minibatch(
+    straight, tmp_path, monkeypatch, capsys, epoch, minibatches
+):
+    from sapo_train import train as loop
 
-    plain, calls = Policy.__call__, []
+    plain, calls = loop.forward_backward, []
 
-    def poisoned(self, batch):
-        log_probs, entropy = plain(self, batch)
-        calls.append(batch)
-        if len(calls) == 7:  # two of the start-up check, two microbatches an epoch: the first of the second step
-            spoil = torch.zeros_like(log_probs)
-            spoil[2, 0] = torch.nan
-            log_probs = log_probs + spoil
-        return log_probs, entropy
+    def poisoned(policy, objective, microbatch, denominator):
+        done = plain(policy, objective, microbatch, denominator)
+        calls.append(microbatch)
+        if len(calls) == 2 * 2 + 2 * epoch:  # two microbatches an epoch: the last of this epoch of the second step
+            done.log_probs[1, 2] = torch.nan
+            done = replace(done, loss=float("nan"))
+        return done
 
-    monkeypatch.setattr(Policy, "__call__", poisoned)
-    folder = tmp_path / "poisoned"
-    assert run(folder, "--checkpoint.every=1") == 1
+    monkeypatch.setattr(loop, "forward_backward", poisoned)
+    folder, flags = tmp_path / "poisoned", ["--checkpoint.every=1", f"--update.minibatches={minibatches}"]
+    assert run(folder, *flags) == 1
     error = capsys.readouterr().err
-    assert "step 2" in error
-    assert "first bad sample 2" in error
-    assert len(read_jsonl(folder / "metrics.jsonl")) == 2  # only the first step's updates were made
-    kept = load_file(folder / "failures" / "step-2" / "batch.safetensors")
-    assert kept["tokens"].shape[0] == 8
+    path = folder / "failures" / "step-2.safetensors"
+    with safe_open(path, framework="pt") as file:
+        about = file.metadata()
+        kept = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    ids, pieces, failure = (json.loads(about[name]) for name in ("ids", "pieces", "failure"))
+    made = epoch - 1 if minibatches == 1 else 2 * epoch - 1
+    assert len(read_jsonl(folder / "metrics.jsonl")) == 2 * minibatches + made  # the failed update is not among them
+    assert checkpoints.verify(newest(folder)).step == 1
+
+    # The one token is named, in the message and in the file.
+    bad = 5 if minibatches == 1 else 1
+    row, name = int(kept["rows"][bad]), ids[bad]
+    assert f"at step 2, epoch {epoch}, rank 0, sample {row} (problem {name!r}); no update was made" in error
+    assert error.count("\n") == 1
+    assert failure == {"epoch": epoch, "rank": 0, "row": row, "id": name, "loss": "nan", "grad_norm": ANY}
+    (at,) = torch.isnan(kept["log_probs"]).nonzero().flatten().tolist()
+    assert at == kept["offsets"][bad] + 2
+    assert torch.isnan(kept["log_ratio"]).nonzero().tolist() == [[epoch - 1, at]]
+    assert kept["log_ratio"].shape == (epoch, len(kept["tokens"]))
+    assert about["format"] == "sapo-ratios/1"
+    assert len(pieces[bad]) == kept["offsets"][bad + 1] - kept["offsets"][bad]
+
+    # It is the minibatch that the run trains on when nothing is wrong.
     monkeypatch.undo()
-    assert main(["resume", str(folder)]) == 0  # the last good state is still there
+    assert main(["resume", str(folder)]) == 0
+    rows = read_jsonl(folder / "samples" / "step-2.jsonl")
+    assert [(rows[k]["id"], rows[k]["tokens"]) for k in kept["rows"].tolist()] == [
+        (name, len(texts)) for name, texts in zip(ids, pieces, strict=True)
+    ]
+    if minibatches == 1:
+        assert_same_run(straight, folder)
+
+
+def test_a_gradient_that_overflows_blames_no_single_sample(tmp_path, monkeypatch, capsys):
+    from sapo_train.optim import Optimizer
+
+    monkeypatch.setattr(Optimizer, "clip", lambda self: float("inf"))
+    folder = tmp_path / "overflown"
+    assert run(folder) == 1
+    assert "at step 1, epoch 1, rank 0, no single sample; no update was made" in capsys.readouterr().err
+    with safe_open(folder / "failures" / "step-1.safetensors", framework="pt") as file:
+        assert json.loads(file.metadata()["failure"])["row"] is None

@@ -33,12 +33,6 @@ class Learned:
             torch.cat([part.entropy for part in parts]),
         )
 
-    @property
-    def first_bad(self) -> int | None:
-        """The first completion with a log-prob that is not finite."""
-        bad = (~torch.isfinite(self.log_probs).all(-1)).nonzero()
-        return int(bad[0]) if len(bad) else None
-
 
 def with_log_probs(policy: Policy, batch: Batch, run: RunConfig, world: World) -> Batch:
     """Add what is needed before the first update: old log-probs, those of the reference, which tokens are taught.

@@ -5,7 +5,7 @@ metrics.jsonl        one object per update          timings.jsonl        one obj
 samples/             completions with rewards       evaluations.jsonl    one object per held-out evaluation
 evaluations/         per problem                    checkpoints/step-N   complete or absent
 ratios/              log-ratios for replay          tensorboard/         the metrics once more
-failures/            a batch with a loss that is    summary.json         how it ended
+failures/            a minibatch whose loss is      summary.json         how it ended
                      not finite
 
 Process 0 alone writes; the others keep their place.
@@ -27,22 +27,19 @@ from typing import Any
 
 import torch
 import yaml
-from safetensors.torch import save_file
 from torch.utils.tensorboard.writer import SummaryWriter
 
 from sapo_train import checkpoint as checkpoints
-from sapo_train.batch import Batch, Group
 from sapo_train.card import model_card
 from sapo_train.certified import CertifiedGate
 from sapo_train.checkpoint import Place
 from sapo_train.config import plain
 from sapo_train.errors import CheckpointError, PeerFailed
 from sapo_train.evaluate import Result
-from sapo_train.files import append_jsonl, read_jsonl, write_json, write_jsonl, write_text
+from sapo_train.files import append_jsonl, read_jsonl, write_jsonl, write_text
 from sapo_train.measures import accuracy
 from sapo_train.optim import Optimizer
 from sapo_train.policy import Policy
-from sapo_train.rollouts import Rollouts
 from sapo_train.run import RunConfig
 from sapo_train.trace import Trace
 from sapo_train.view import View
@@ -125,20 +122,19 @@ class Progress:
                 self.board.add_scalar(key, value, self.place.updates)
         self.view.update(row)
 
-    def finish_step(self, step: int, rollouts: Rollouts, trace: Trace, policy: Policy, optimizer: Optimizer) -> None:
+    def finish_step(self, drawn: int, trace: Trace, policy: Policy, optimizer: Optimizer) -> None:
         """Write samples, log-ratios and timings, move on, and save if it is time to.
 
         Raises:
             Stopped: SIGTERM came during the step.
         """
-        self.place = replace(self.place, step=step, position=self.place.position + rollouts.drawn)
+        step = trace.step
+        self.place = replace(self.place, step=step, position=self.place.position + drawn)
         if self.world.writes:
-            rows = _sample_rows(step, rollouts.groups, trace, policy)
-            write_jsonl(self.folder / "samples" / f"step-{step}.jsonl", rows)
+            write_jsonl(self.folder / "samples" / f"step-{step}.jsonl", _sample_rows(trace))
             ratios = self.run.ratios
             if ratios.every and step % ratios.every == 0:
-                path = self.folder / "ratios" / f"step-{step}.safetensors"
-                trace.write(path, step, rollouts.groups, ratios.completions, policy.text_of)
+                trace.write(self.folder / "ratios" / f"step-{step}.safetensors", ratios.completions)
             append_jsonl(self.folder / "timings.jsonl", self._timing(step, int(trace.batch.lengths.sum())))
         stopping = self.world.any(self.stopping)
         every = self.run.checkpoint.every
@@ -202,17 +198,12 @@ class Progress:
         rows = read_jsonl(self.folder / "evaluations" / f"step-{step}.jsonl")
         return [Result.of(row) for row in rows] or None
 
-    def write_failure(self, step: int, batch: Batch, reason: dict[str, Any]) -> Path:
-        """Keep the batch that could not be trained on: tensors and the reason."""
-        folder = self.folder / "failures" / f"step-{step}"
-        if not self.world.writes:
-            return folder
-        folder.mkdir(parents=True, exist_ok=True)
-        tensors = {name: value.contiguous() for name, value in vars(batch).items() if hasattr(value, "contiguous")}
-        prompts = {f"prompt_{k}": prompt for k, prompt in enumerate(batch.prompts)}
-        save_file(tensors | prompts, folder / "batch.safetensors")
-        write_json(folder / "reason.json", reason)
-        return folder
+    def write_failure(self, trace: Trace, failure: dict[str, Any]) -> Path:
+        """Keep the minibatch that could not be trained on, and return where."""
+        path = self.folder / "failures" / f"step-{trace.step}.safetensors"
+        if self.world.writes:
+            trace.write_failure(path, failure)
+        return path
 
     def _trim(self) -> None:
         """Take back what an earlier process logged after the checkpoint we start from."""
@@ -251,11 +242,10 @@ def begin(folder: Path, run: RunConfig) -> None:
         raise CheckpointError(f"cannot write the run directory {folder}: {error}.") from None
 
 
-def _sample_rows(step: int, groups: Sequence[Group], trace: Trace, policy: Policy) -> Iterator[dict[str, Any]]:
-    completions = [(group.prompt.problem, completion) for group in groups for completion in group.completions]
-    for row, (problem, completion) in enumerate(completions):
+def _sample_rows(trace: Trace) -> Iterator[dict[str, Any]]:
+    for row, (problem, completion) in enumerate(trace.completions):
         yield {
-            "step": step,
+            "step": trace.step,
             "id": problem.id,
             "question": problem.question,
             "answer": problem.answer,
@@ -266,7 +256,7 @@ def _sample_rows(step: int, groups: Sequence[Group], trace: Trace, policy: Polic
             "tokens": len(completion.tokens),
             "truncated": completion.truncated,
             "furthest": [  # the tokens whose ratio was furthest out in the last epoch
-                {"at": at, "token": policy.text_of(int(completion.tokens[at])), "log_ratio": z}
+                {"at": at, "token": trace.text_of(int(completion.tokens[at])), "log_ratio": z}
                 for at, z in trace.furthest(row)
             ],
         }

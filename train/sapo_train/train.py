@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -10,17 +9,16 @@ from typing import Any
 
 from sapo_train import checkpoint as checkpoints
 from sapo_train.advantages import assign_advantages
-from sapo_train.batch import Batch
 from sapo_train.certified import CertifiedGate, build_objective, take_gate
 from sapo_train.checkpoint import Place
 from sapo_train.data import Problems, load_problems
 from sapo_train.engine import Engine
-from sapo_train.errors import NonFinite
 from sapo_train.evaluate import Evaluation
 from sapo_train.files import write_json
 from sapo_train.learn import Learned, forward_backward, passes, seed_dropout, with_log_probs
 from sapo_train.local_engine import LocalEngine
 from sapo_train.metrics import batch_metrics, update_metrics
+from sapo_train.non_finite import refuse_non_finite
 from sapo_train.optim import Optimizer, build_optimizer
 from sapo_train.policy import Policy, build_policy
 from sapo_train.progress import Progress, Stopped
@@ -73,7 +71,8 @@ def train(run: RunConfig, folder: Path) -> dict[str, Any]:
                 batch = assign_advantages(rollouts.groups, run.advantage)
                 with progress.phase("old_log_probs"):  # skipped where the first pass will supply them
                     batch = with_log_probs(policy, batch, run, world)
-                trace, of_batch = Trace(batch, run.update.epochs), batch_metrics(rollouts.groups, rollouts.drawn)
+                trace = Trace(step, rollouts.groups, batch, run.update.epochs, policy.text_of)
+                of_batch = batch_metrics(rollouts.groups, rollouts.drawn)
                 for epoch, rows in passes(batch, run, step):
                     minibatch = batch.rows(rows)
                     denominator = objective.count(minibatch.mask)  # one for every microbatch and process
@@ -85,13 +84,13 @@ def train(run: RunConfig, folder: Path) -> dict[str, Any]:
                         ]
                         world.sum_gradients(policy.model.parameters())
                     learned = Learned.join(world.gather(Learned.join(done)))
-                    with progress.phase("optimizer"):
-                        grad_norm = optimizer.clip()
-                        refuse_non_finite(learned, grad_norm, minibatch, step, progress)
-                        lr = optimizer.step()
                     if batch.old_log_probs is None:  # the first pass of a batch of one minibatch is the old policy
                         batch = minibatch = replace(batch, old_log_probs=learned.log_probs)
                     trace.record(epoch, rows, minibatch, learned.log_probs)
+                    with progress.phase("optimizer"):
+                        grad_norm = optimizer.clip()
+                        refuse_non_finite(learned.loss, grad_norm, objective, trace, progress)
+                        lr = optimizer.step()
                     of_update = update_metrics(
                         minibatch, learned.log_probs, learned.entropy, objective, certified.log_curvature
                     )
@@ -99,30 +98,12 @@ def train(run: RunConfig, folder: Path) -> dict[str, Any]:
                         {"step": step, "epoch": epoch, "loss": learned.loss}
                         | {**of_batch, **of_update, "grad_norm": grad_norm, "lr": lr}
                     )
-                progress.finish_step(step, rollouts, trace, policy, optimizer)
+                progress.finish_step(rollouts.drawn, trace, policy, optimizer)
                 hold_out(progress, engine, policy, optimizer, problems)
         summary = summarize(progress) if world.writes else {}
         if world.writes:
             write_json(folder / "summary.json", summary)
     return summary
-
-
-def refuse_non_finite(learned: Learned, grad_norm: float, minibatch: Batch, step: int, progress: Progress) -> None:
-    """Stop before the optimizer step if the loss, the gradient or a log-prob is not finite.
-
-    Raises:
-        NonFinite: naming step, rank and the first bad sample; the batch is kept in the run directory.
-    """
-    row = learned.first_bad
-    if math.isfinite(learned.loss) and math.isfinite(grad_norm) and row is None:
-        return
-    rank = progress.world.rank if row is None else minibatch.owner(row, progress.world.size)
-    reason = {"step": step, "rank": rank, "sample": row, "loss": str(learned.loss), "grad_norm": str(grad_norm)}
-    kept = progress.write_failure(step, minibatch, reason)
-    raise NonFinite(
-        f"the loss is {learned.loss} and the gradient norm {grad_norm} at step {step}, rank {rank}, first bad sample "
-        f"{row}; no update was made, the batch is in {kept}."
-    )
 
 
 def hold_out(progress: Progress, engine: Engine, policy: Policy, optimizer: Optimizer, problems: Problems) -> None:
