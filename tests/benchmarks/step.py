@@ -2,6 +2,7 @@
 updates of the whole batch, entropy included.
 
     python tests/benchmarks/step.py [--rounds 3] [--steps 3]        # both, turn by turn, each in a process of its own
+    python tests/benchmarks/step.py --write                         # and docs/benchmarks/step.md
     python tests/benchmarks/step.py --only ours [--dotted.flags]    # ours alone, by phase
 
 TRL runs with 8 and with 32 completions in one forward, ours with the demo's 16; TRL's loss is its own `sapo`. Prints a
@@ -12,14 +13,19 @@ ours / TRL's. The prompts and the reward are the same; what is sampled is not, s
 import argparse
 import json
 import os
+import platform
 import resource
 import statistics
 import subprocess
 import sys
 import tempfile
+import textwrap
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+
+PAGE = Path(__file__).parents[2] / "docs" / "benchmarks" / "step.md"
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
@@ -132,17 +138,48 @@ def compared(rounds: int, steps: int) -> dict[str, Any]:
     return {"rounds": rounds, "steps": steps, "threads": THREADS, **medians, **ratios}
 
 
+def page(found: dict[str, Any]) -> Iterator[str]:
+    """Write what was measured as a page."""
+    from importlib.metadata import version
+
+    named = {"ours": "ours", "trl-8": "TRL, 8 completions a forward", "trl-32": "TRL, 32 completions a forward"}
+    yield from ("# A step of the trainer", "")
+    told = f"""SmolLM2-135M-Instruct in float32: 4 prompts × 8 completions of up to 64 tokens, rewards, two updates of
+    the whole batch, entropy included. Medians of {found["rounds"]} rounds by `python tests/benchmarks/step.py --write`:
+    in turns, {found["steps"]} steps each in a process of its own, on a 2-core {platform.machine()} cloud machine
+    without GPU, {found["threads"]} threads; torch {version("torch")}, TRL {version("trl")}, transformers
+    {version("transformers")}. TRL trains its own `sapo` loss; what is sampled differs, so the tokens are told."""
+    yield textwrap.fill(" ".join(told.split()), 120)
+    yield from (
+        "",
+        "| | seconds a step | × TRL | tokens a step | peak memory GB | × TRL |",
+        "|---|---|---|---|---|---|",
+    )
+    best = {key: found["trl-8"][key] for key in ("seconds", "peak_memory_bytes")}
+    for who in CONTENDERS:
+        row = found[who]
+        seconds, memory = row["seconds"], row["peak_memory_bytes"]
+        yield (
+            f"| {named[who]} | {seconds:.1f} | {seconds / best['seconds']:.2f} | {row['tokens']:.0f} | "
+            f"{memory / 1e9:.1f} | {memory / best['peak_memory_bytes']:.2f} |"
+        )
+
+
 def main() -> None:
     """Read the command line and print one JSON object."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--steps", type=int, default=3)
     parser.add_argument("--only", choices=CONTENDERS)
+    parser.add_argument("--write", action="store_true", help=f"also write {PAGE.relative_to(PAGE.parents[2])}")
     arguments, flags = parser.parse_known_args()
     if arguments.only:
         print(json.dumps(measured(arguments.only, arguments.steps, flags)))
     else:
-        print(json.dumps(compared(arguments.rounds, arguments.steps)))
+        found = compared(arguments.rounds, arguments.steps)
+        print(json.dumps(found))
+        if arguments.write:
+            PAGE.write_text("\n".join(page(found)) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":
