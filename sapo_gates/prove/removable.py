@@ -5,10 +5,11 @@ D, then N/D tends to N^(m)(a)/D^(m)(a).
 """
 
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from typing import cast
 
 import sympy
-from sympy import Add, Dummy, Expr, Pow, Symbol
+from sympy import Dummy, Expr, Pow, Symbol
 
 from sapo_gates.derive import derivative
 from sapo_gates.functions import substitute
@@ -25,11 +26,23 @@ def as_fraction(expression: Expr) -> tuple[Expr, Expr]:
     spelled = spelled.replace(sympy.csch, lambda g: 1 / sympy.sinh(g)).replace(
         sympy.tan, lambda g: sympy.sin(g) / sympy.cos(g)
     )
-    # functions as symbols: SymPy's polynomials would take exp(99 r) for the power 99 of exp(r)
-    symbols = {function: Dummy() for function in spelled.atoms(sympy.Function)}
-    top, bottom = sympy.fraction(sympy.together(substitute(spelled, symbols)))
-    back = {symbol: function for function, symbol in symbols.items()}
-    return substitute(cast(Expr, top), back), substitute(cast(Expr, bottom), back)
+    polynomial, functions = _functions_as_symbols(spelled)
+    top, bottom = sympy.fraction(sympy.together(polynomial))
+    return substitute(cast(Expr, top), functions), substitute(cast(Expr, bottom), functions)
+
+
+def centred(expression: Expr, t: Symbol, at: Expr) -> Expr:
+    """Expanded in powers of t - at, with what all terms share in front, so that a zero there is a factor."""
+    h = Dummy()
+    polynomial, functions = _functions_as_symbols(substitute(expression, {t: at + h}))
+    spelled = sympy.factor_terms(sympy.expand(polynomial))
+    return substitute(substitute(spelled, functions), {h: t - at})
+
+
+def _functions_as_symbols(expression: Expr) -> tuple[Expr, dict[Dummy, Expr]]:
+    """SymPy's polynomials would take exp(99 r) for the power 99 of exp(r)."""
+    symbols = {function: Dummy() for function in expression.atoms(sympy.Function)}
+    return substitute(expression, symbols), {symbol: function for function, symbol in symbols.items()}
 
 
 def denominators(expression: Expr, t: Symbol) -> Iterator[Expr]:
@@ -42,13 +55,20 @@ def denominators(expression: Expr, t: Symbol) -> Iterator[Expr]:
 
 
 def filled(expression: Expr, t: Symbol, at: Expr, ranges: Mapping[Symbol, Interval]) -> Expr | None:
-    """The limit at t = at by l'Hopital's rule, for all parameters in their ranges; None where it does not show one."""
+    """The limit at t = at, for all parameters in their ranges; None where none is shown.
+
+    Where every argument of the outermost operation has a limit at which it is continuous, that of the limits; else by
+    l'Hopital's rule.
+    """
     if not any(is_zero_at(one, t, at) for one in denominators(expression, t)):
         return None
-    if isinstance(expression, Add):
-        terms = [_filled_or_value(e, t, at, ranges) for e in expression.args]
-        if None not in terms:
-            return Add(*terms)
+    limits = {e: _filled_or_value(cast(Expr, e), t, at, ranges) for e in expression.args if t in e.free_symbols}
+    if None not in limits.values():
+        symbols = {e: Dummy() for e in limits}
+        outside = substitute(expression, symbols)
+        with suppress(Undefined):
+            compiled(outside)({**ranges, **{symbols[e]: compiled(cast(Expr, limits[e]))(ranges) for e in limits}})
+            return substitute(outside, {symbols[e]: limits[e] for e in limits})
     top, bottom = as_fraction(expression)
     for _ in range(MAX_ORDER):
         above, below = (value_at_point(part, t, at, ranges) for part in (top, bottom))

@@ -9,8 +9,9 @@ each only where the enclosure of w shows that w is continuous on the box:
     inverse         w' written in s = 1/t and brought to one fraction, on boxes that reach to infinity
     anchor-k        w', ..., w^(k-1) vanish at the section's end that the box touches, and w^(k) has the sign that
                     makes w' right on the whole box; needed where w' itself touches 0
-    fraction-k      w' as one fraction N/D: D has one sign on the box, N, ..., N^(k-1) vanish at the section's end that
-                    the box touches, and N^(k) has one sign; needed where that end is a removable singularity
+    fraction-k      w > 0 on the box, and w'/w as one fraction N/D: D has one sign, N, ..., N^(k-1) vanish at the
+                    section's end that the box touches, and N^(k) has one sign; needed where that end is a removable
+                    singularity
     each            every term of w by itself: by derivative, log-derivative or a fraction-k
 
 of the claim "w >= 0": `bound`, or `fraction-k` for w itself; and of the claim "w <= 1": `bound`, or one of the above on
@@ -33,11 +34,12 @@ from sapo_gates.prove.boxes import Box, Budget, Closed, Open, Range, Rule, Viola
 from sapo_gates.prove.enclose import Enclosure, compiled
 from sapo_gates.prove.forms import derivative_by_terms, is_identity, log_derivative, tamed
 from sapo_gates.prove.interval import Interval, NowhereDefined, Undefined
-from sapo_gates.prove.removable import as_fraction, denominators, is_zero_at
+from sapo_gates.prove.removable import as_fraction, centred, denominators, is_zero_at
 from sapo_gates.prove.sections import Branch, Section, as_end
 
 MAX_ANCHOR_ORDER = 4
 EACH = ("derivative", "log-derivative")
+FALLING = (*EACH, "terms", "inverse")
 
 End = Literal["lower", "upper"]
 Claim = Literal["decay", "at most one", "nonnegative", "weight defined", "value defined"]
@@ -94,7 +96,11 @@ class SectionProver:
     @cached_property
     def log_slope(self) -> Enclosure:
         """W'/W."""
-        return enclosure_of(log_derivative(self.section.weight, self.t))
+        return enclosure_of(self._log_derivative)
+
+    @cached_property
+    def _log_derivative(self) -> Expr:
+        return log_derivative(self.section.weight, self.t)
 
     @cached_property
     def slope_by_terms(self) -> Enclosure:
@@ -168,13 +174,16 @@ class SectionProver:
         def licensed(rule: Rule) -> Rule:
             return lambda ranges, box: _is_defined(self.weight, ranges) and rule(ranges, box)
 
+        def positive(rule: Rule) -> Rule:
+            return lambda ranges, box: self.weight(ranges).is_positive and rule(ranges, box)
+
         rules: list[tuple[str, Rule]] = [
             ("derivative", derivative_rule),
             ("log-derivative", log_rule),
             ("terms", terms_rule),
-            ("inverse", inverse_rule),
             *((f"anchor-{k}", self._anchor_rule(k)) for k in range(2, MAX_ANCHOR_ORDER + 1)),
-            *self._fraction_rules(self.derivatives[1], -self.outward),
+            *((name, positive(rule)) for name, rule in self._fraction_rules(self._log_derivative, -self.outward)),
+            ("inverse", inverse_rule),
             *([("each", self._each_rule())] if isinstance(self.section.weight, Add) else []),
         ]
         return [(name, licensed(rule)) for name, rule in rules]
@@ -232,9 +241,9 @@ class SectionProver:
             if not any(is_zero_at(one, self.t, point) for one in denominators(self.section.weight, self.t)):
                 continue
             top, bottom = as_fraction(expression)
-            chain = [top]
+            chain = [centred(top, self.t, point)]
             while len(chain) <= MAX_ANCHOR_ORDER and is_zero_at(chain[-1], self.t, point):
-                chain.append(derivative(chain[-1], self.t))
+                chain.append(centred(derivative(chain[-1], self.t), self.t, point))
             yield end, chain, enclosure_of(bottom)
 
     def _fraction_rule(self, end: End, chain: list[Enclosure], bottom: Enclosure, sign: int) -> Rule:
@@ -334,7 +343,7 @@ class SectionProver:
         bound: tuple[str, Rule] = ("bound", lambda ranges, box: _tries(lambda: _settles(-excess(ranges))))
         decay = self.decay_rules()
         near = [(name, next_to_one(rule)) for name, rule in decay]
-        return [bound, *near, *((f"falls-{name}", falls(rule)) for name, rule in decay[:4])]
+        return [bound, *near, *((f"falls-{name}", falls(rule)) for name, rule in decay if name in FALLING)]
 
 
 def exact_range(value: Rational) -> Range:

@@ -9,6 +9,7 @@ range, so that sections whose ends move with a parameter are boxes too.
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from fractions import Fraction
 from functools import cached_property
@@ -16,7 +17,7 @@ from itertools import pairwise
 from typing import Any, cast
 
 import sympy
-from sympy import Expr, Integer, Pow, Rational, Symbol
+from sympy import Dummy, Expr, Integer, Pow, Rational, Symbol
 
 from sapo_gates.errors import RecheckFailed
 from sapo_gates.expression import parse_expression
@@ -37,7 +38,7 @@ from sapo_gates.recheck.boxes import (
 from sapo_gates.recheck.formulas import CORNERS, convert, pieces, slope
 from sapo_gates.recheck.identities import quotient, same, tidy
 from sapo_gates.recheck.limits import ABOVE, Limit, limit
-from sapo_gates.recheck.spans import Undefined
+from sapo_gates.recheck.spans import Undefined, span_of
 from sapo_gates.verdict import Sign
 
 S, T, U = Symbol("s_", positive=True), Symbol("t_", real=True), Symbol("u_", real=True)
@@ -216,11 +217,8 @@ def limit_at(formula: Expr, t: Symbol, at: Rational, inwards: Expr, box: Mapping
     for node in sympy.preorder_traversal(formula):  # what no rewriting below may cancel
         if t not in node.free_symbols and isinstance(node, Pow | sympy.Function):
             enclose(cast(Expr, node), box)
-    for exactly in (value_at, filled):
-        try:
-            return exactly(formula, t, at, box)
-        except Undefined:
-            continue
+    with suppress(Undefined):
+        return _exactly(formula, t, at, box)
     near = substitute(formula, {t: at + inwards})
     for form in (near, tidy(near)):
         try:
@@ -231,12 +229,28 @@ def limit_at(formula: Expr, t: Symbol, at: Rational, inwards: Expr, box: Mapping
     raise RecheckFailed(f"the limit of {formula} at {t} = {at} is not known")
 
 
+def _exactly(formula: Expr, t: Symbol, at: Expr, box: Mapping[Symbol, Range]) -> Expr:
+    try:
+        return value_at(formula, t, at, box)
+    except Undefined:
+        return filled(formula, t, at, box)
+
+
 def filled(formula: Expr, t: Symbol, at: Expr, box: Mapping[Symbol, Range]) -> Expr:
-    """The limit at t = at, where numerator and denominator vanish, by l'Hopital's rule.
+    """The limit at t = at, where something in the formula is 0/0.
+
+    Where the outermost operation is continuous at the limits of its arguments, it is that of these; else by l'Hopital's
+    rule.
 
     Raises:
-        Undefined: it does not show one.
+        Undefined: none is shown.
     """
+    parts = {part: Dummy() for part in formula.args if t in part.free_symbols}
+    with suppress(Undefined):
+        limits = {symbol: _exactly(cast(Expr, part), t, at, box) for part, symbol in parts.items()}
+        outside = substitute(formula, parts)
+        span_of(outside)({**spans(box), **{symbol: enclose(found, box) for symbol, found in limits.items()}})
+        return substitute(outside, limits)
     top, bottom = quotient(formula)
     for _ in range(MAX_ORDER):
         above, below = (value_at(part, t, at, box) for part in (top, bottom))

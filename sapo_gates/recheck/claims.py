@@ -12,12 +12,14 @@ a sign of w' says nothing about a w that jumps, as atan(1/(r - 3)) does:
         log-derivative                w'/w, where w > 0
         anchor-k                      the k-th derivative, where all before it vanish at the end that the leaf touches:
                                       w' is then its (k-1)-fold integral from there
-        fraction-k                    the denominator of w' as one fraction, and its numerator's k-th derivative in the
-                                      same way; next to a removable singularity (so too for w itself in `nonnegative`)
+        fraction-k                    the denominator of w'/w as one fraction, where w > 0, and its numerator's k-th
+                                      derivative in the same way; next to a removable singularity (so too for w itself
+                                      in `nonnegative`)
         each                          every term's w' by one of these
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from fractions import Fraction
 from functools import cached_property
 from typing import Any, cast
 
@@ -30,7 +32,7 @@ from sapo_gates.gate import Kind
 from sapo_gates.recheck.boxes import Box, Range, covers, enclose, everywhere, is_defined, rational, spans
 from sapo_gates.recheck.cells import BEYOND, Branch, S, Section, end_of_range, require, value_at
 from sapo_gates.recheck.formulas import log_slope, slope, slope_by_terms
-from sapo_gates.recheck.identities import quotient, same
+from sapo_gates.recheck.identities import centred, quotient, same
 from sapo_gates.recheck.limits import ABOVE, DOWN, UP, Limit, limit
 from sapo_gates.recheck.spans import Span, Undefined, span_of
 
@@ -81,7 +83,7 @@ def _holds(branch: Branch, form: "Form", name: str, rule: str, box: Box) -> bool
             case "weight defined":
                 return rule == "defined"
             case "nonnegative" if rule in FRACTIONS:
-                return form.by_fraction(0, rule, box, 1)
+                return form.by_fraction(form.weight, rule, box, 1)
             case "nonnegative":
                 return rule == "bound" and bool(form.image("weight")(spans(box)).low >= 0)
             case "at most one":
@@ -139,7 +141,7 @@ class Form:
         self.s = S if section.outward > 0 else BEYOND
         self.slopes = [weight]
         self.images: dict[str, Callable[[Mapping[Symbol, Span]], Span]] = {}
-        self.fractions: dict[int, tuple[list[Expr], Expr]] = {}
+        self.fractions: dict[tuple[Expr, Fraction], tuple[list[Expr], Expr]] = {}
 
     def spell_in_inverse(self, inverse: Expr) -> None:
         """w' in s = 1/t, checked to be it."""
@@ -152,6 +154,11 @@ class Form:
             self.slopes.append(slope(self.slopes[-1], self.t))
         return self.slopes[k]
 
+    @cached_property
+    def log_slope(self) -> Expr:
+        """w'/w."""
+        return log_slope(self.weight, self.t)
+
     def image(self, name: str) -> Callable[[Mapping[Symbol, Span]], Span]:
         """The enclosure of `weight`, `excess`, `derivative`, `log-derivative` or `terms`."""
         if name not in self.images:
@@ -159,7 +166,7 @@ class Form:
                 "weight": lambda: self.weight,
                 "excess": lambda: self.weight - 1,
                 "derivative": lambda: self.slope(1),
-                "log-derivative": lambda: log_slope(self.weight, self.t),
+                "log-derivative": lambda: self.log_slope,
                 "terms": lambda: slope_by_terms(self.weight, self.t),
             }
             require(name in make, "no rule {!r}", name)
@@ -173,9 +180,12 @@ class Form:
         if rule == "each":
             return all(term.decays_somehow(leaf) for term in self.terms)
         if rule.startswith("anchor-"):
-            return self._anchored([self.slope(j) for j in range(1, k + 1)], leaf, -outward)
+            slopes = [self.slope(j) for j in range(1, k + 1)]
+            return any(self._anchored(slopes, end, leaf, -outward) for end in self.ends(leaf))
         if rule in FRACTIONS:
-            return self.by_fraction(1, rule, leaf, -outward)
+            return self.image("weight")(spans(leaf)).is_positive and self.by_fraction(
+                self.log_slope, rule, leaf, -outward
+            )
         box = spans(leaf)
         if rule == "inverse":
             box[self.s] = box[self.t].reciprocal()
@@ -202,40 +212,45 @@ class Form:
                 continue
         return False
 
-    def by_fraction(self, order: int, rule: str, leaf: Box, sign: int) -> bool:
-        """sign * w (or w', of order 1) >= 0: as N/D, D of one sign on the leaf and N, N', ... anchored at its end."""
-        if order not in self.fractions:
-            top, bottom = quotient(self.slope(order))
-            self.fractions[order] = [top], bottom
-        chain, bottom = self.fractions[order]
-        below, k = enclose(bottom, leaf), int(rule[-1])
-        while len(chain) <= k:
-            chain.append(slope(chain[-1], self.t))
-        if not (below.is_positive or below.is_negative):
-            return False
-        return self._anchored(chain[: k + 1], leaf, sign if below.is_positive else -sign)
-
-    def _anchored(self, chain: Sequence[Expr], leaf: Box, sign: int) -> bool:
-        """sign * g >= 0 for a chain g, g', ..., g^(m): all but the last vanish at the section's end that the leaf
-        touches, so that the last decides.
-        """
+    def ends(self, leaf: Box) -> list[Fraction]:
+        """The section's finite ends that the leaf touches."""
         whole, part = self.section.t_range, leaf[self.t]
-        closed = {**leaf, self.t: Range(part.low, part.high, True, True)}
-        for end, touches in ((whole.low, whole.low == part.low), (whole.high, whole.high == part.high)):
-            if isinstance(end, float) or not touches:
-                continue
-            try:
-                for lower in chain[:-1]:
-                    require(same(value_at(lower, self.t, rational(end), self.section.cell), Integer(0)), "")
-                    enclose(lower, closed)  # continuous up to the end: the last may then be integrated m times
-                highest = enclose(chain[-1], closed)
-            except (Undefined, RecheckFailed):
-                continue
-            # integrated from the lower end the sign stays; from the upper end it flips m times
-            flips = sign * (1 if end == whole.low or len(chain) % 2 == 1 else -1)
-            if (highest if flips > 0 else -highest).low >= 0:
+        touched = [end for end, own in ((whole.low, part.low), (whole.high, part.high)) if end == own]
+        return [end for end in touched if isinstance(end, Fraction)]
+
+    def by_fraction(self, formula: Expr, rule: str, leaf: Box, sign: int) -> bool:
+        """sign * formula >= 0: as N/D, D of one sign on the leaf and N, N', ... anchored at its end."""
+        for end in self.ends(leaf):
+            chain, bottom = self._fraction(formula, int(rule[-1]), end)
+            below = enclose(bottom, leaf)
+            signed = sign if below.is_positive else -sign if below.is_negative else 0
+            if signed and self._anchored(chain, end, leaf, signed):
                 return True
         return False
+
+    def _fraction(self, formula: Expr, k: int, end: Fraction) -> tuple[list[Expr], Expr]:
+        """N, N', ..., N^(k) in powers of the distance from that end, and D."""
+        if (formula, end) not in self.fractions:
+            top, bottom = quotient(formula)
+            self.fractions[formula, end] = [centred(top, self.t, rational(end))], bottom
+        chain, bottom = self.fractions[formula, end]
+        while len(chain) <= k:
+            chain.append(centred(slope(chain[-1], self.t), self.t, rational(end)))
+        return chain[: k + 1], bottom
+
+    def _anchored(self, chain: Sequence[Expr], end: Fraction, leaf: Box, sign: int) -> bool:
+        """sign * g >= 0 for a chain g, g', ..., g^(m): all but the last vanish at the end, so that the last decides."""
+        closed = {**leaf, self.t: Range(leaf[self.t].low, leaf[self.t].high, True, True)}
+        try:
+            for lower in chain[:-1]:
+                require(same(value_at(lower, self.t, rational(end), self.section.cell), Integer(0)), "")
+                enclose(lower, closed)  # continuous up to the end: the last may then be integrated m times
+            highest = enclose(chain[-1], closed)
+        except (Undefined, RecheckFailed):
+            return False
+        # integrated from the lower end the sign stays; from the upper end it flips m times
+        flips = sign * (1 if end == self.section.t_range.low or len(chain) % 2 == 1 else -1)
+        return bool((highest if flips > 0 else -highest).low >= 0)
 
     def below_one(self, rule: str, leaf: Box) -> bool:
         """Whether w <= 1 on the leaf: by its range, or falling from a place where w <= 1."""

@@ -82,11 +82,23 @@ def quotient(expression: Any) -> tuple[Expr, Expr]:
         (sympy.tan, lambda g: sympy.sin(g) / sympy.cos(g)),
     ):
         expression = expression.replace(function, spell)
-    # functions as symbols: SymPy's polynomials would take exp(99 r) for the power 99 of exp(r)
+    plain, functions = _functions_as_symbols(expression)
+    top, bottom = sympy.fraction(sympy.together(plain))
+    return top.xreplace(functions), bottom.xreplace(functions)  # type: ignore[union-attr]
+
+
+def centred(expression: Expr, t: Symbol, at: Rational) -> Expr:
+    """Expanded in powers of t - at, with what all terms share in front, so that a zero there is a factor."""
+    h = sympy.Dummy()
+    plain, functions = _functions_as_symbols(substitute(expression, {t: at + h}))
+    found = sympy.factor_terms(sympy.expand(plain)).xreplace(functions)
+    return substitute(found, {h: t - at})  # type: ignore[arg-type]
+
+
+def _functions_as_symbols(expression: Expr) -> tuple[Expr, dict[Any, Expr]]:
+    """SymPy's polynomials would take exp(99 r) for the power 99 of exp(r)."""
     symbols = {function: sympy.Dummy() for function in expression.atoms(sympy.Function)}
-    top, bottom = sympy.fraction(sympy.together(expression.xreplace(symbols)))
-    back = {symbol: function for function, symbol in symbols.items()}
-    return top.xreplace(back), bottom.xreplace(back)  # type: ignore[union-attr]
+    return expression.xreplace(symbols), {symbol: function for function, symbol in symbols.items()}
 
 
 def tidy(expression: Any) -> Expr:
