@@ -132,3 +132,19 @@ def test_the_library_loads_without_torch_matplotlib_and_transformers(statement: 
 
 def test_a_heavy_import_would_be_seen() -> None:
     assert loaded_by("import sapo_gates, torch") == ["torch"]
+
+
+@pytest.mark.parametrize(
+    ("program", "missing", "extra"),
+    [
+        ("sapo_analysis.cli curves arctan -o x.png", "matplotlib", "analysis"),
+        ("sapo_train.cli run smoke.yaml", "torch", "train"),
+    ],
+)
+def test_a_program_without_its_extra_names_it_in_one_line(program: str, missing: str, extra: str) -> None:
+    module, *arguments = program.split()
+    code = f"import sys; sys.modules[{missing!r}] = None\nfrom {module} import main; sys.exit(main({arguments!r}))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 2
+    name = module.removesuffix(".cli").replace("_", "-")
+    assert done.stderr == f"{name}: {missing} is not installed; install 'sapo-gates[{extra}]'.\n"

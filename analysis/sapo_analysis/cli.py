@@ -43,6 +43,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (SapoAnalysisError, SapoGatesError) as error:
         print(f"{type(error).__name__}: {error}", file=sys.stderr)
         return 2
+    except ModuleNotFoundError as error:
+        package = str(error.name).partition(".")[0]
+        print(f"sapo-analysis: {package} is not installed; install 'sapo-gates[analysis]'.", file=sys.stderr)
+        return 2
     except KeyboardInterrupt:
         print("sapo-analysis: interrupted", file=sys.stderr)
         return 130

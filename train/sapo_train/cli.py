@@ -28,8 +28,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     # Before torch is loaded: threads that wait by spinning slow a busy machine down many times over.
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     arguments, flags = _parser().parse_known_args(argv)
-    from sapo_train.progress import Stopped
-
+    try:
+        from sapo_train.progress import Stopped
+    except ModuleNotFoundError as error:
+        print(f"sapo-train: {error.name} is not installed; install 'sapo-gates[train]'.", file=sys.stderr)
+        return BAD_INPUT
     try:
         return arguments.command(arguments, flags)
     except Stopped:
