@@ -1,8 +1,16 @@
 """Rewards for runs in processes of their own."""
 
+from __future__ import annotations
+
 import os
 import time
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import torch
+
+if TYPE_CHECKING:
+    from sapo_train.batch import Batch
 
 calls = 0
 
@@ -19,3 +27,21 @@ def slow_from_the_second_step(completions: Sequence[str], answers: Sequence[str]
 def fails_in_process_one(completions: Sequence[str], answers: Sequence[str]) -> list[float]:
     """Return no numbers in the second process of a world."""
     return [float("nan") if os.environ.get("RANK") == "1" else 1.0 for _ in completions]
+
+
+def spoils_the_model_of_process_one(completions: Sequence[str], answers: Sequence[str]) -> list[float]:
+    """Score completions by their length; from the second batch on the learner of the second process sees a NaN."""
+    from sapo_train.policy import Policy
+
+    global calls
+    calls += 1
+    plain = Policy.__call__
+
+    def spoiled(self: Policy, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
+        log_probs, entropy = plain(self, batch)
+        row = torch.arange(len(batch)) == 2
+        return torch.where(row[:, None], torch.nan, log_probs), entropy
+
+    if calls == 2 and os.environ.get("RANK") == "1":
+        Policy.__call__ = spoiled
+    return [float(len(text)) for text in completions]
