@@ -13,10 +13,11 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from torch import Tensor
-from transformers import DynamicCache
+from transformers.cache_utils import DynamicCache
 
 from sapo_train.engine import Decoding, Sampled, Stream
 from sapo_train.errors import ConfigError
+from sapo_train.kv_cache import growing_cache
 from sapo_train.policy import Policy
 
 
@@ -63,7 +64,7 @@ class LocalEngine:
             drawn = np.stack([np.random.default_rng(stream).random(limit) for stream in streams])
             uniform = torch.from_numpy(drawn).to(device)
 
-        cache = DynamicCache(config=policy.model.config)
+        cache = growing_cache(policy.model.config)
         positions = (attends.cumsum(-1) - 1).clamp(min=0)
         logits = self._last_logits(ids, attends, positions, cache)
         ends = self._ends(decoding, logits.shape[-1])
@@ -83,7 +84,7 @@ class LocalEngine:
             stops = torch.isin(token, ends) | self._says_stop(tokens[alive, : t + 1], decoding.stop)
             ended[alive[stops]], lengths[alive[stops]] = True, t + 1
             if stops.any():
-                stays = (~stops).nonzero().flatten()
+                stays = _staying(stops)
                 alive, token, position, attends = alive[stays], token[stays], position[stays], attends[stays]
                 if not len(alive):
                     break
@@ -122,6 +123,13 @@ class LocalEngine:
         longest = max(len(text.encode()) for text in stop)
         texts = [self.policy.text(row) for row in tokens[:, -longest:]]
         return torch.tensor([any(s in text for s in stop) for text in texts], device=tokens.device)
+
+
+def _staying(stops: Tensor) -> Tensor:
+    """Rows that go on: the last of them in the places of those that stop, so that few have to move."""
+    places = torch.arange(int((~stops).sum()), device=stops.device)
+    places[stops[: len(places)]] = len(places) + (~stops[len(places) :]).nonzero().flatten()
+    return places
 
 
 def choose(logits: Tensor, decoding: Decoding, uniform: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
