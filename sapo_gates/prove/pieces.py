@@ -50,16 +50,26 @@ def _holds(condition: Any, ranges: Ranges | None) -> bool | None:
         case sympy.Not():
             inner = _holds(condition.args[0], ranges)
             return None if inner is None else not inner
+        case sympy.ITE():
+            which, *ways = condition.args
+            chosen = _holds(which, ranges)
+            if chosen is not None:
+                return _holds(ways[0 if chosen else 1], ranges)
+            answers = {_holds(way, ranges) for way in ways}
+            return answers.pop() if len(answers) == 1 else None
         case Relational():
             if ranges is None:
                 return None
-            try:
-                found = images(sympy.expand(cast(Expr, condition.lhs) - condition.rhs), ranges)
-            except Undefined:
-                return None
-            answers = {_compares(type(condition), one) for one in found}
-            return answers.pop() if len(answers) == 1 else None
-    return bool(condition)
+            difference = cast(Expr, condition.lhs) - condition.rhs
+            for form in dict.fromkeys((difference, sympy.expand(difference))):  # either may be the better enclosed
+                try:
+                    answers = {_compares(type(condition), one) for one in images(form, ranges)}
+                except Undefined:
+                    continue
+                if len(answers) == 1 and None not in answers:
+                    return answers.pop()
+            return None
+    return bool(condition) if condition in (sympy.true, sympy.false) else None
 
 
 def _compares(relation: Any, found: Interval) -> bool | None:

@@ -60,6 +60,8 @@ KNOWN: list[tuple[str, Gate, str, tuple[str, str]]] = [
     ("hard clip", load_gate("hard-clip"), "pessimistic on pass side", ("proved", "proved")),
     ("hard clip", load_gate("hard-clip"), "weight(0) <= 0.05", ("refuted", "proved")),
     ("hard clip", load_gate("hard-clip"), "tail order >= 3", ("proved", "refuted")),
+    ("scad", load_gate("scad"), "half_width <= 0.2", ("refuted", "refuted")),
+    ("scad", load_gate("scad"), "weight(0) <= 0.05", ("refuted", "refuted")),
     ("log-normal", LOG_NORMAL, "sup score <= 1.1", ("proved", "proved")),
     ("log-normal", LOG_NORMAL, "half_width <= 0.13", ("proved", "proved")),
     ("log-normal", LOG_NORMAL, "tail order >= 7", ("proved", "proved")),
