@@ -65,7 +65,9 @@ def _parser() -> argparse.ArgumentParser:
     curves = commands.add_parser("curves", help="value, gradient weight and score weight of gates")
     curves.add_argument("gates", nargs="+", metavar="GATE", help="family name, gate file, or pkg.module:NAME")
     width = curves.add_mutually_exclusive_group()
-    width.add_argument("--tau", help="temperature of every gate, both signs; default: the trained values")
+    width.add_argument(
+        "--tau", help="temperature of every gate, both signs, or LOW:HIGH for proved bands; default: the trained values"
+    )
     width.add_argument("--half-width", help="instead, for every gate the tau at which w(1 + HALF_WIDTH) = 1/2")
     width.add_argument("--sup-score", help="instead, for every gate the tau at which sup phi = SUP_SCORE")
     curves.add_argument("--quantity", choices=("weight", "score", "value"), help="default: all three side by side")
@@ -133,16 +135,24 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _curves(options: argparse.Namespace, command: str) -> Answer:
-    from sapo_analysis.curves import signs_figure
+    from sapo_analysis.curves import check_temperatures, signs_figure, unequal_widths
     from sapo_analysis.style import check_endings, figure_of, save
     from sapo_gates import load_gate
 
     check_endings(options.output)
-    gates, title = _at_equal(options, options.gates)
+    low, colon, high = (options.tau or "").partition(":")
+    if colon:
+        gates, over = [load_gate(name) for name in options.gates], (low, high)
+        check_temperatures(gates, over)
+        title, widths = f"every τ in [{low}, {high}]", None
+    else:
+        (gates, title), over = _at_equal(options, options.gates), None
+        widths = unequal_widths(gates)
     quantities = ("value", "weight", "score") if options.quantity is None else (options.quantity,)
     baseline = None if "hard-clip" in options.gates else load_gate("hard-clip")
-    panels = signs_figure(gates, quantities, options.axis, options.sign, baseline=baseline, title=title)
-    return Answer(save(figure_of(panels), options.output, command))
+    panels = signs_figure(gates, quantities, options.axis, options.sign, baseline=baseline, over=over, title=title)
+    lines = (f"unequal half-widths ({widths}); --half-width makes them equal, to compare the shapes",) if widths else ()
+    return Answer(save(figure_of(panels), options.output, command), lines)
 
 
 def _compare(options: argparse.Namespace, command: str) -> Answer:

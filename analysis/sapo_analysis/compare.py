@@ -18,6 +18,7 @@ from sapo_analysis.curves import (
     at_equal_temperature,
     gate_curves,
     legend_above,
+    reach_of,
     same_for_both_signs,
 )
 from sapo_analysis.errors import FigureError
@@ -152,31 +153,38 @@ def _whose(said: Sequence[tuple[str, ...]], spreads: Sequence[float | None]) -> 
 
 
 def say(found: Comparison) -> Iterator[str]:
-    """The table as lines: equal tau left, equal half-width right, and whose the difference is."""
+    """The table as lines: a number under the other for every gate, equal tau left, equal half-width right."""
     names = [gate.name for gate in found.equal_tau]
     taus = [gate.name.partition("τ = ")[2] for gate in found.equal_width]
-    yield f"left: equal temperature, τ = {found.tau}; right: equal half-width, h = {found.half_width}"
+    yield f"equal temperature, τ = {found.tau}, beside equal half-width, h = {found.half_width}"
     for name, tau in zip(names, taus, strict=True):
         yield f"  {name}: {found.verdicts[name]} for its whole domain; half-width {found.half_width} at τ = {tau}"
-    cells = [[*row.at_equal_tau, *row.at_equal_width] for row in found.rows]
-    widths = [max(len(text) for text in column) for column in zip(*cells, names * 2, strict=True)]
-    first = max(len(name) for name in NAMES.values())
-    half = len(names)
+    heads = (f"τ = {found.tau}", f"h = {found.half_width}")
+    cells = [pair for row in found.rows for pair in zip(row.at_equal_tau, row.at_equal_width, strict=True)]
+    widths = [max(len(text) for text in column) for column in zip(*cells, heads, strict=True)]
+    first, second = max(len(name) for name in NAMES.values()), max(map(len, names))
 
-    def line(title: str, texts: Sequence[str], whose: str) -> str:
-        shown = [f"{text:>{width}}" for text, width in zip(texts, widths, strict=True)]
-        return f"{title:<{first}}  {'  '.join(shown[:half])}  |  {'  '.join(shown[half:])}  {whose}"
+    def line(title: str, name: str, pair: Sequence[str], whose: str = "") -> str:
+        left, right = (f"{text:>{width}}" for text, width in zip(pair, widths, strict=True))
+        return f"{title:<{first}}  {name:<{second}}  {left}  {right}  {whose}".rstrip()
 
+    both = len({row.sign for row in found.rows}) == 1
     for sign in dict.fromkeys(row.sign for row in found.rows):
-        mine = [(row, texts) for row, texts in zip(found.rows, cells, strict=True) if row.sign == sign]
-        both = len({row.sign for row in found.rows}) == 1
-        yield line("" if both else {"positive": "A > 0", "negative": "A <= 0"}[sign], names * 2, "difference")
-        for row, texts in mine:
+        yield ""
+        yield line("" if both else {"positive": "A > 0", "negative": "A <= 0"}[sign], "", heads, "the difference is")
+        for row in found.rows:
+            if row.sign != sign:
+                continue
             spread = " → ".join("" if s is None else f"×{s:.3g}" for s in row.spread) if all(row.spread) else ""
-            yield line(NAMES[row.key], texts, f"{row.whose:<12}  {spread}".rstrip())
+            says = [f"{row.whose}  {spread}" if spread else row.whose, *[""] * (len(names) - 1)]
+            pairs = zip(row.at_equal_tau, row.at_equal_width, strict=True)
+            for k, (name, pair) in enumerate(zip(names, pairs, strict=True)):
+                yield line("" if k else NAMES[row.key], name, pair, says[k])
+    yield ""
+    yield "same: no difference; width: one at equal τ only, which says nothing of the families; mostly width: at equal"
     yield (
-        "width: the gates differ at equal τ only; mostly width: at equal half-width the spread (largest over smallest, "
-        f"in log) is less than {MOSTLY:.0%} of that at equal τ; family: it is more"
+        f"half-width the spread, × largest over smallest, is in log less than {MOSTLY:.0%} of that at equal τ; family: "
+        "it is more"
     )
 
 
@@ -190,13 +198,14 @@ def compare_figure(found: Comparison, *, baseline: Gate | None = None) -> list[A
     )
     sign: Signs = "both" if all(same_for_both_signs(gate) for gate in found.equal_tau) else "positive"
     kinds: tuple[Kind, ...] = ("weight", "score")
+    reach = reach_of([*found.equal_tau, *found.equal_width])  # widths are compared by eye: one scale for all panels
     with house_style():
         grid: Any
         figure, grid = plt.subplots(2, 2, figsize=(PAGE, 4.3))
         for j, (title, gates) in enumerate(columns):
             named = [replace(gate, name=name) for gate, name in zip(gates, names, strict=True)]
             for i, kind in enumerate(kinds):
-                axes = gate_curves(named, kind, "ratio", sign, baseline=baseline, ax=grid[i, j])
+                axes = gate_curves(named, kind, "ratio", sign, baseline=baseline, reach=reach, ax=grid[i, j])
                 axes.set_label(f"{kind}, {title}")
                 if j:
                     axes.set_ylabel("")

@@ -63,6 +63,16 @@ def test_the_figure_has_equal_temperature_left_and_equal_width_right(found: Comp
         x, y = data(next(line for line in axes.get_lines() if "erf" in str(line.get_label())))
         widths.append(np.ptp(x[y > 0.5]) / 2)
     assert widths == pytest.approx([0.1177, 0.1], rel=0.02)
+    assert len({axes.get_xlim() for axes in panels}) == 1  # so that the eye compares widths too
+
+
+def test_the_table_has_every_gate_under_the_other_and_fits_a_terminal(capsys) -> None:
+    gates = ["erf", "arctan"]
+    assert main(["compare", *gates]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    start = next(i for i, line in enumerate(lines) if line.startswith("sup φ  "))
+    assert all(name in line for name, line in zip(gates, lines[start:], strict=False))
+    assert max(map(len, lines)) <= 120
 
 
 def test_the_command_prints_every_number_and_writes_figure_and_data(tmp_path: Path, capsys) -> None:

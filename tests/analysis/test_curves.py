@@ -13,6 +13,7 @@ from sapo_analysis.cli import main
 from sapo_analysis.curves import at_equal_half_width, at_equal_temperature, gate_curves, paper_figure, signs_figure
 from sapo_analysis.evaluate import evaluate, half_widths
 from sapo_gates import load_gate
+from sapo_gates.gate import Kind
 from sapo_gates.verdict import SIGNS
 
 PAPER = ("sigmoid", "erf", "arctan", "softsign")
@@ -38,6 +39,23 @@ def test_the_line_in_the_axes_is_the_gate(quantity, axis) -> None:
 def test_axes_that_are_handed_in_are_drawn_on_and_returned() -> None:
     mine = plt.subplots()[1]
     assert gate_curves([load_gate("erf")], ax=mine) is mine
+
+
+def test_a_gate_that_is_unbounded_leaves_the_panel_to_the_others() -> None:
+    sigmoid, steep = load_gate("sigmoid"), load_gate("aspo")  # w = 3/r for small r
+    limits: dict[Kind, tuple[float, float]] = {"weight": (0, 2.2), "score": (0, 4.2), "value": (-3, 4)}
+    for quantity, (low, high) in limits.items():
+        bottom, top = gate_curves([sigmoid, steep], quantity, "log-ratio").get_ylim()
+        assert low <= bottom < top <= high
+    wide = gate_curves([sigmoid, load_gate("cispo")])  # whose half-width is 9
+    assert wide.get_xlim()[1] < 3
+
+
+def test_unequal_half_widths_are_told(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    assert main(["curves", "sigmoid", "arctan", "--tau", "10", f"-o{tmp_path}/a.png"]) == 0
+    assert capsys.readouterr().out.startswith("unequal half-widths (sigmoid: 0.176, arctan: 0.1)")
+    assert main(["curves", "sigmoid", "arctan", "--half-width", "0.1", f"-o{tmp_path}/a.png"]) == 0
+    assert "unequal half" not in capsys.readouterr().out
 
 
 def test_tau_sets_both_signs() -> None:
