@@ -14,7 +14,7 @@ from torch import Tensor
 from sapo_gates.functions import r, z
 from sapo_gates.prove.sections import Unsupported, zeros
 from sapo_gates.torch import runtime, wide
-from sapo_gates.torch.generate import function_source, hoisted, in_exponentials, rewritings, x
+from sapo_gates.torch.generate import function_source, hoisted, in_exponentials, rewritings, with_inverses, x
 from sapo_gates.torch.reference import ball_function, two_floats, value_at
 from sapo_gates.torch.runtime import Formula, Plain
 from sapo_gates.verdict import SIGNS, Sign
@@ -187,7 +187,7 @@ def plain_form(
 ) -> tuple[str, Plain]:
     """The expressions, in x, r, z, as source and as what that defines."""
     symbols: dict[Expr, Symbol] = {}
-    bare = [hoisted(expression, symbols) for expression in expressions]
+    bare = [with_inverses(hoisted(expression, symbols)) for expression in expressions]
     constants = tuple(
         (_float(constant, numbers["positive"]), _float(constant, numbers["negative"])) for constant in symbols
     )

@@ -95,6 +95,18 @@ def in_exponentials(expression: Any) -> Any:
     return expression.replace(sympy.tanh, lambda u: 2 / (1 + exp(-2 * u)) - 1)
 
 
+inverse: Any = sympy.Function("inverse")
+"""1/u, as something that value and score weight can share."""
+
+
+def with_inverses(expression: Any) -> Any:
+    """Divided by u, sqrt(u) or a power of them once, and multiplied after that."""
+    return expression.replace(
+        lambda e: e.is_Pow and e.exp.is_Rational and e.exp < 0 and e.exp.q <= 2 and not e.is_number,
+        lambda e: inverse(e.base ** Rational(1, e.exp.q)) ** -e.exp.p,
+    )
+
+
 def hoisted(expression: Any, constants: dict[Expr, Symbol]) -> Any:
     """The expression with a symbol for every largest part that parameters alone decide; they are added to constants."""
     if not expression.free_symbols:
@@ -193,6 +205,8 @@ def _spelled(e: Any) -> tuple[str, int]:
         return _piecewise(e), _ATOM
     if isinstance(e, sympy.log) and e.args[0].is_Add and Integer(1) in e.args[0].args:  # type: ignore[union-attr]
         return f"log1p({_text(Add(*e.args, -1))})", _ATOM
+    if e.func is inverse:
+        return f"1/{_text(e.args[0], _POWER)}", _PRODUCT
     if isinstance(e, AppliedUndef):  # a primitive without closed form
         return f"{e.func.__name__}({_text(e.args[0])})", _ATOM
     name = "sigmoid" if e.func is sigmoid else _EXPORTED.get(e.func.__name__)
@@ -216,6 +230,8 @@ def _product(e: Any) -> tuple[str, int]:
             below += [Integer(part.q)] if part.q != 1 else []
         elif isinstance(part, Pow) and part.exp.is_Rational and part.exp < 0 and not part.is_number:
             below.append(1 / part)
+        elif part.func is inverse:
+            below.append(part.args[0])
         else:
             above.append(part)
     numerator = "*".join(_text(part, _PRODUCT) for part in above) or "1"

@@ -154,7 +154,9 @@ class TorchGate:
 
     def score_weight(self, log_ratio: Tensor, advantage: Tensor) -> Tensor:
         """phi(r) = r w(r) = df/dz, with its derivative where the gate has one."""
-        return self._token(log_ratio, *self._branch(log_ratio, advantage))[1].to(log_ratio.dtype)
+        sign, one = self._branch(log_ratio, advantage)
+        score = self._token(log_ratio.detach(), sign, one)[1]
+        return _Score.apply(self, log_ratio, sign, one, score).to(log_ratio.dtype)  # type: ignore[union-attr]
 
     def _token(self, log_ratio: Tensor, sign: Tensor, factor: Tensor) -> tuple[Tensor, Tensor]:
         return _Token.apply(self, log_ratio, sign, factor)  # type: ignore[return-value]
@@ -207,10 +209,7 @@ def per_token(tensor: Tensor, log_ratio: Tensor, name: str) -> Tensor:
 def in_blocks(
     function: Callable[..., tuple[Tensor, ...]], dtypes: tuple[torch.dtype, ...], like: Tensor, *others: Tensor
 ) -> tuple[Tensor, ...]:
-    """function(like, *others), its results rounded to dtypes; eager on a CPU, some rows at a time.
-
-    Copying into fresh memory also tells the compiler to save the score weight and not to compute it again.
-    """
+    """function(like, *others), its results rounded to dtypes; eager on a CPU, some rows at a time."""
     size, rows = like.numel(), like.shape[0] if like.dim() else 1
     step = rows
     if size > BLOCK and like.device.type == "cpu" and not torch.compiler.is_compiling():
@@ -232,8 +231,16 @@ def in_blocks(
     return whole
 
 
+def saved(score: Tensor) -> Tensor:
+    """The tensor, kept by torch.compile for the backward pass, which would else compute the gate again from z.
+
+    There is a list of operations that it may compute again; flipping, along no dimension, is not on it and free.
+    """
+    return torch.flip(score, ()) if torch.compiler.is_compiling() else score
+
+
 class _Token(torch.autograd.Function):
-    """(f(r) * factor, phi(r) * factor): the second is the derivative of the first and has one of its own."""
+    """(f(r) * factor, phi(r) * factor): the second is the derivative of the first, and none flows through it."""
 
     generate_vmap_rule = True
 
@@ -244,25 +251,40 @@ class _Token(torch.autograd.Function):
             return tuple(factor * quantity for quantity in gate.evaluate("token", harmless, sign))
 
         dtypes = (log_ratio.dtype, torch.promote_types(log_ratio.dtype, torch.float32))
-        return in_blocks(block, dtypes, log_ratio, sign, factor)
+        value, score = in_blocks(block, dtypes, log_ratio, sign, factor)
+        return value, saved(score)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
         ctx.gate, *tensors = inputs
         ctx.save_for_backward(*tensors, output[1])
-        ctx.set_materialize_grads(False)
 
     @staticmethod
-    def backward(ctx: Any, *grads: Tensor | None) -> tuple[None, Tensor | None, None, None]:
-        log_ratio, sign, factor, slope = ctx.saved_tensors
-        of_value, of_slope = grads
-        total = None
-        if of_value is not None:
-            total = _Product.apply(of_value, slope, factor)
-        if of_slope is not None:
-            second = _Product.apply(of_slope, _Slope.apply(ctx.gate, log_ratio, sign, factor), factor)
-            total = second if total is None else total + second  # type: ignore[operator]
-        return None, total, None, None  # type: ignore[return-value]
+    def backward(ctx: Any, *grads: Tensor) -> tuple[None, Tensor, None, None]:
+        *tensors, score = ctx.saved_tensors
+        factor = tensors[-1]
+        return None, _Product.apply(grads[0], _Score.apply(ctx.gate, *tensors, score), factor), None, None  # type: ignore[return-value]
+
+
+class _Score(torch.autograd.Function):
+    """phi * factor as it was computed with the value, with a derivative of its own."""
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(gate: TorchGate, log_ratio: Tensor, sign: Tensor, factor: Tensor, score: Tensor) -> Tensor:
+        return score.view_as(score)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+        ctx.gate, *tensors, _ = inputs
+        ctx.save_for_backward(*tensors)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[None, Tensor, None, None, None]:
+        log_ratio, sign, factor = ctx.saved_tensors
+        slope = _Slope.apply(ctx.gate, log_ratio, sign, factor)
+        return None, _Product.apply(grads[0], slope, factor), None, None, None  # type: ignore[return-value]
 
 
 class _Product(torch.autograd.Function):
