@@ -2,17 +2,19 @@
 
 from functools import cache
 from itertools import pairwise
+from typing import Any
 
 import mpmath
 import sympy
-from sympy import Abs, Expr, Max, Min, Piecewise, log, sign, tanh
+from sympy import Abs, Expr, Max, Min, Piecewise, exp, log, sech, sign, tanh
 
-from sapo_gates.functions import r, sigmoid, z
+from sapo_gates.functions import ELEMENTARY, r, sigmoid, z
 from sapo_gates.gate import Gate, Kind
-from sapo_gates.timelimit import OutOfTime, within
+from sapo_gates.timelimit import OutOfTime, interrupted
 from sapo_gates.verdict import Sign
 
-INTEGRATION_SECONDS = 3.0
+HANG = 60.0
+"""Seconds after which sympy is taken to hang."""
 
 
 def formula(gate: Gate, side: Sign, quantity: Kind) -> Expr | None:
@@ -67,17 +69,57 @@ def derivative(expression: Expr, by: sympy.Symbol) -> Expr:
     return expression.replace(tanh, lambda g: 2 * sigmoid(2 * g) - 1).diff(by)
 
 
+def _by_tables(weight: Expr) -> Expr:
+    bells = weight.replace(_is_bell, lambda e: 4 * exp(2 * e.base.args[0]) / (1 + exp(2 * e.base.args[0])) ** 2)
+    risch = False if bells == weight else None  # quick where exponentials are all there is, endless elsewhere
+    primitive = sympy.integrate(bells, r, risch=risch, heurisch=False)
+    return primitive.replace(_is_logistic, lambda e: sigmoid(-_exponent(e)))
+
+
+def _is_bell(e: Any) -> bool:
+    """sech^2 of something linear, which sympy integrates in exponentials only."""
+    return e.is_Pow and e.exp == 2 and isinstance(e.base, sech) and not e.base.args[0].diff(r).has(r)
+
+
+def _is_logistic(e: Any) -> bool:
+    """1/(1 + e^u)."""
+    return e.is_Pow and e.exp == -1 and e.base.is_Add and isinstance(e.base - 1, exp)
+
+
+def _exponent(logistic: Any) -> Expr:
+    return (logistic.base - 1).args[0]
+
+
+def _by_hand(weight: Expr) -> Expr:
+    return sympy.integrate(weight, r, manual=True)
+
+
+def _in_log_ratio(weight: Expr) -> Expr:
+    score: Any = sympy.powsimp(weight.subs(r, exp(z)) * exp(z))
+    return sympy.integrate(score, z, risch=False, heurisch=False).subs(z, log(r))
+
+
+_WAYS = (_by_tables, _by_hand, _in_log_ratio)
+"""Of integrating, in this order; none of them searches, so that each ends within some seconds."""
+
+
 @cache
 def _antiderivative(weight: Expr) -> Expr | None:
-    """The f with f' = w and f(1) = 1, or None where sympy finds no closed form that passes a check by quadrature."""
-    try:
-        primitive = within(INTEGRATION_SECONDS, lambda: sympy.integrate(weight, r))
-        at_one = primitive.subs(r, 1)
-        value = 1 + primitive - at_one
-        fits = within(INTEGRATION_SECONDS, lambda: _integrates(value, weight))
-    except (OutOfTime, NotImplementedError, ValueError, TypeError, ArithmeticError, AttributeError):
-        return None
-    return value if fits and not value.has(sympy.Integral, sympy.nan, sympy.zoo, sympy.I) else None
+    """The f with f' = w and f(1) = 1, or None where sympy finds no closed form that passes a check by quadrature.
+
+    What is found does not depend on how fast the machine is.
+    """
+    for way in _WAYS:
+        try:
+            primitive = interrupted(HANG, lambda way=way: way(weight))
+            value = 1 + primitive - primitive.subs(r, 1)
+            functions = {function.func.__name__ for function in value.atoms(sympy.Function)}
+            foreign = value.has(sympy.Integral, sympy.nan, sympy.zoo, sympy.I) or not functions <= {*ELEMENTARY}
+            if not foreign and interrupted(HANG, lambda value=value: _integrates(value, weight)):
+                return value
+        except (OutOfTime, NotImplementedError, ValueError, TypeError, ArithmeticError, AttributeError):
+            continue
+    return None
 
 
 def _integrates(value: Expr, weight: Expr) -> bool:
