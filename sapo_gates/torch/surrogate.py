@@ -184,8 +184,8 @@ def _refusal(certificate: "Certificate") -> str:
         where = f" at r = {', '.join(witness.r)} ({witness.why})" if witness else ""
         what = f"{failed[0].id} is {failed[0].verdict}{where}"
     return (
-        f"cannot export gate {certificate.gate.name!r}: {what}. Pass allow_uncertified=True to get a function that is "
-        f"marked as such."
+        f"cannot export gate {certificate.gate.name!r}: {what}. Pass allow_uncertified=True to "
+        f"sapo_gates.torch.surrogate to get a function that is marked as such."
     )
 
 

@@ -225,6 +225,17 @@ def test_a_failure_names_the_smallest_log_ratio_that_shows_it():
     assert at["finite-float64"] == pytest.approx(709.7827, abs=0.1)
 
 
+def test_a_loss_that_sees_no_mask_is_shown_with_a_log_ratio_of_zero_and_the_gradient_there():
+    def unmasked(log_probs: Tensor, old_log_probs: Tensor, advantages: Tensor, mask: Tensor) -> Tensor:
+        ratio = (log_probs - old_log_probs).clamp(-20, 20).exp()
+        return -(0.4 * torch.sigmoid(10 * (ratio - 1)) * advantages[:, None]).mean()
+
+    found = audit(unmasked, against=SIGMOID, prove=False, only=("inert-tokens",))
+    mask_safe = next(finding for finding in found.findings if finding.id == "mask-safe")
+    assert mask_safe.input["z"] == 0
+    assert "its gradient is 0.5, not 0" in mask_safe.says  # one of two tokens, of weight 1
+
+
 @pytest.fixture(scope="module")
 def ours() -> TorchGate:
     return surrogate(certify("sigmoid"))

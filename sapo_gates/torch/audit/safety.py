@@ -36,6 +36,7 @@ def _inert(subject: Subject, id: str, what: str, place: Callable[[float, torch.d
             complaint = _complaint(subject, place(z, dtype), plain.score)
             if complaint:
                 z = _smallest(lambda size: bool(_complaint(subject, place(size, dtype), plain.score)), z)
+                complaint = _complaint(subject, place(z, dtype), plain.score)
                 return fails(id, f"{what} beside a live one: {complaint}", z=z, dtype=short(dtype))
     except Raised as error:
         return fails(id, f"raises {error}")
@@ -58,6 +59,8 @@ def _smallest(breaks: Callable[[float], bool], at: float) -> float:
     """A log-ratio on the side of `at` at which something still breaks, and hardly nearer to 0 does not."""
     if not math.isfinite(at):
         return at
+    if breaks(0.0):
+        return 0.0
     low, high = 0.0, abs(at)
     while high - low > 1e-4 * high:
         middle = (low + high) / 2
