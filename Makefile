@@ -15,10 +15,10 @@ demo: $(READY)
 	$(BIN)/python demo.py $(DEMO)
 
 test: $(READY)
-	$(BIN)/python -m pytest -q -m "not slow and not gpu and not verl and not browser" $(PYTEST)
+	$(BIN)/python -m pytest -q -m "not slow and not gpu and not verl and not vllm and not browser" $(PYTEST)
 
 test-slow: $(READY)
-	$(BIN)/python -m pytest -q -m "slow and not gpu and not verl and not browser" $(PYTEST)
+	$(BIN)/python -m pytest -q -m "slow and not gpu and not verl and not vllm and not browser" $(PYTEST)
 
 # The explorer page, in a real browser: Debian's Chromium, which root gets here where it is missing.
 test-browser: $(READY)
@@ -35,16 +35,17 @@ docs: $(READY)
 	$(BIN)/python docs/make_gallery.py
 	$(BIN)/python -m mkdocs build --strict
 
-# The trainers that audits and adapters are held against, each in an environment of its own: they disagree about
-# transformers. The files name every package, so that nothing is resolved anew.
+# The trainers that audits and adapters are held against, and the server that can sample, each in an environment of its
+# own: they disagree about transformers. The files name every package, so that nothing is resolved anew.
 PEERS := $(patsubst peers/%.txt,.venv-peers/%/.ready,$(wildcard peers/*.txt))
 
 peers: $(PEERS)
 
-test-peers: .venv-peers/verl/.ready
+test-peers: .venv-peers/verl/.ready .venv-peers/vllm/.ready $(READY)
 	.venv-peers/verl/bin/python -m pytest -q -m verl tests/adapters/test_verl.py tests/adapters/test_page.py $(PYTEST)
+	VLLM_PYTHON=.venv-peers/vllm/bin/python $(BIN)/python -m pytest -q -m vllm tests/train/test_vllm.py $(PYTEST)
 
-audit-peers: $(PEERS) $(READY)
+audit-peers: .venv-peers/trl/.ready .venv-peers/verl/.ready $(READY)
 	.venv-peers/trl/bin/python docs/make_audits.py find trl .venv-peers/trl.json
 	.venv-peers/verl/bin/python docs/make_audits.py find verl .venv-peers/verl.json
 	$(BIN)/python docs/make_audits.py find here .venv-peers/ours.json

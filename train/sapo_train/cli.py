@@ -13,13 +13,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sapo_train.errors import ConfigError, NonFinite, PeerFailed, RewardError, SaveError, TrainError
+from sapo_train.errors import ConfigError, EngineError, NonFinite, PeerFailed, RewardError, SaveError, TrainError
 
 if TYPE_CHECKING:
     from sapo_train.assess import Subject
     from sapo_train.run import RunConfig
 
 OK, FAILED, BAD_INPUT, STOPPED = 0, 1, 2, 143
+FAILURES = EngineError | NonFinite | PeerFailed | RewardError | SaveError  # of a run; all others are of its input
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -40,7 +41,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return STOPPED
     except TrainError as error:
         _tell(f"{type(error).__name__}: {' '.join(str(error).split())}")
-        return FAILED if isinstance(error, NonFinite | PeerFailed | RewardError | SaveError) else BAD_INPUT
+        return FAILED if isinstance(error, FAILURES) else BAD_INPUT
     except BrokenPipeError:  # and nothing more can be printed, at exit either
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         _tell("stopped: nobody reads the output any more")

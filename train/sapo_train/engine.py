@@ -8,6 +8,7 @@ from typing import Protocol
 
 from torch import Tensor
 
+from sapo_train.errors import ConfigError
 from sapo_train.policy import Policy
 
 Stream = tuple[int, int, int]
@@ -53,3 +54,17 @@ class Engine(Protocol):
     def close(self) -> None:
         """Let go of what the engine holds."""
         ...
+
+
+def end_tokens(policy: Policy, decoding: Decoding) -> list[int]:
+    """Every token that ends a completion: the model's and those of the decoding.
+
+    Raises:
+        ConfigError: a stop token that the model does not have.
+    """
+    for token in decoding.stop_tokens:
+        if not 0 <= token < policy.vocabulary:
+            raise ConfigError(
+                f"sampling.stop_tokens has {token}; the model's tokens go from 0 to {policy.vocabulary - 1}."
+            )
+    return sorted({*policy.end_tokens, *decoding.stop_tokens})

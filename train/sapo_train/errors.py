@@ -4,6 +4,7 @@ __all__ = [
     "CheckpointError",
     "ConfigError",
     "DataError",
+    "EngineError",
     "ModelError",
     "NonFinite",
     "PeerFailed",
@@ -28,6 +29,10 @@ class DataError(TrainError):
 
 class ModelError(TrainError):
     """A model or tokenizer that cannot be loaded or cannot be trained here."""
+
+
+class EngineError(TrainError):
+    """A rollout engine that cannot be started, is gone, or answers what is no completion."""
 
 
 class RewardError(TrainError):

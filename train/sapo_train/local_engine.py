@@ -15,8 +15,7 @@ import torch
 from torch import Tensor
 from transformers.cache_utils import DynamicCache
 
-from sapo_train.engine import Decoding, Sampled, Stream
-from sapo_train.errors import ConfigError
+from sapo_train.engine import Decoding, Sampled, Stream, end_tokens
 from sapo_train.kv_cache import growing_cache
 from sapo_train.policy import Policy
 
@@ -67,7 +66,7 @@ class LocalEngine:
         cache = growing_cache(policy.model.config)
         positions = (attends.cumsum(-1) - 1).clamp(min=0)
         logits = self._last_logits(ids, attends, positions, cache)
-        ends = self._ends(decoding, logits.shape[-1])
+        ends = torch.tensor(end_tokens(policy, decoding), device=device)
         cache.batch_repeat_interleave(samples)
         logits, attends = (x.repeat_interleave(samples, 0) for x in (logits, attends))
         position = attends.sum(-1)
@@ -106,14 +105,6 @@ class LocalEngine:
                 use_cache=True,
                 logits_to_keep=1,
             ).logits[:, -1]
-
-    def _ends(self, decoding: Decoding, vocabulary: int) -> Tensor:
-        for token in decoding.stop_tokens:
-            if not 0 <= token < vocabulary:
-                raise ConfigError(
-                    f"sampling.stop_tokens has {token}; the model's tokens go from 0 to {vocabulary - 1}."
-                )
-        return torch.tensor(sorted({*self.policy.end_tokens, *decoding.stop_tokens}), device=self.policy.device)
 
     def _says_stop(self, tokens: Tensor, stop: tuple[str, ...]) -> Tensor:
         """Say for each row [B] whether its last token completes one of the strings."""

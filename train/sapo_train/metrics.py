@@ -85,7 +85,11 @@ METRICS = (
 TIMINGS = (
     Metric("step", "1", "batch step, from 1"),
     Metric("seconds", "s", "the whole step"),
-    Metric("seconds_<phase>", "s", "of sampling, rewards, old_log_probs (also the reference's), learning, optimizer"),
+    Metric(
+        "seconds_<phase>",
+        "s",
+        "of sampling, rewards, old_log_probs (also the reference's), learning, optimizer, weights (given to the engine)",
+    ),
     Metric("tokens", "1", "tokens sampled for the batch, those of replaced groups excepted"),
     Metric("tokens_per_second", "1/s", "tokens / seconds"),
     Metric("peak_memory_bytes", "B", "most memory so far: of process 0 on a CPU, allocated on its GPU otherwise"),

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
 from sapo_train.advantages import has_spread, punish_overlong
 from sapo_train.batch import Group
-from sapo_train.data import Problems
+from sapo_train.data import Problems, Prompt
 from sapo_train.engine import Engine
 from sapo_train.rewards.score import Reward
 from sapo_train.rollout import sample
@@ -45,10 +45,8 @@ def roll_out(
     for _ in range(run.advantage.max_draws):
         start = position + len(drawn)
         first, prompts = world.share(problems.draw(run.seed, start, wanted - len(spread)))
-        with phase("sampling"):
-            groups = sample(engine, prompts, run.sampling, run.seed, start + first) if prompts else []
-        with phase("rewards"):
-            scored = world.together(functools.partial(reward.score, groups))
+        mine = functools.partial(_sampled_and_scored, engine, prompts, reward, run, start + first, phase)
+        scored = world.together(mine)
         drawn += [punish_overlong(group, buffer, limit) for part in scored for group in part]
         spread = [k for k, group in enumerate(drawn) if has_spread(group)]
         if len(spread) == wanted:
@@ -56,3 +54,17 @@ def roll_out(
     flat = [k for k in range(len(drawn)) if k not in set(spread)]
     chosen = [drawn[k] for k in sorted([*spread, *flat][:wanted])]
     return Rollouts(reward.scaled(chosen), len(drawn))
+
+
+def _sampled_and_scored(
+    engine: Engine,
+    prompts: Sequence[Prompt],
+    reward: Reward,
+    run: RunConfig,
+    position: int,
+    phase: Callable[[str], AbstractContextManager[None]],
+) -> list[Group]:
+    with phase("sampling"):
+        groups = sample(engine, prompts, run.sampling, run.seed, position) if prompts else []
+    with phase("rewards"):
+        return reward.score(groups)

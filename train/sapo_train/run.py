@@ -10,6 +10,7 @@ from sapo_train.certified import ObjectiveConfig
 from sapo_train.checkpoint import CheckpointConfig
 from sapo_train.config import check, config
 from sapo_train.data import DataConfig
+from sapo_train.engines import EngineConfig
 from sapo_train.evaluate import EvaluationConfig
 from sapo_train.models import PolicyConfig
 from sapo_train.optim import OptimConfig
@@ -35,6 +36,7 @@ class RunConfig:
     policy: PolicyConfig = field(default_factory=PolicyConfig)
     data: DataConfig = field(default_factory=DataConfig)
     sampling: SamplingConfig = field(default_factory=SamplingConfig)
+    engine: EngineConfig = field(default_factory=EngineConfig)
     reward: RewardConfig = field(default_factory=RewardConfig)
     advantage: AdvantageConfig = field(default_factory=AdvantageConfig)
     objective: ObjectiveConfig = field(default_factory=ObjectiveConfig)
@@ -62,6 +64,15 @@ class RunConfig:
             self.advantage.overlong_buffer <= self.sampling.max_tokens,
             f"advantage.overlong_buffer={self.advantage.overlong_buffer} must be at most sampling.max_tokens="
             f"{self.sampling.max_tokens}.",
+        )
+        truncates = self.sampling.top_p < 1 or self.sampling.top_k > 0
+        check(
+            self.engine.kind == "local"
+            or not truncates
+            or (self.sampling.temperature == 1 and self.sampling.top_k > 0),
+            f"engine.kind=vllm with sampling.top_p={self.sampling.top_p} and top_k={self.sampling.top_k} needs "
+            "temperature 1 and a top_k: vLLM tells log-probs before temperature and truncation or after both, of so "
+            "many tokens as it is asked for, and ratios need those between.",
         )
 
     @property

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,10 +14,10 @@ from sapo_train.certified import CertifiedGate, build_objective, take_gate
 from sapo_train.checkpoint import Place
 from sapo_train.data import Problems, load_problems
 from sapo_train.engine import Engine
+from sapo_train.engines import build_engine
 from sapo_train.evaluate import Evaluation
 from sapo_train.files import write_json
 from sapo_train.learn import Learned, forward_backward, passes, seed_dropout, with_log_probs
-from sapo_train.local_engine import LocalEngine
 from sapo_train.metrics import batch_metrics, update_metrics
 from sapo_train.non_finite import refuse_non_finite
 from sapo_train.optim import Optimizer, build_optimizer
@@ -56,11 +57,11 @@ def train(run: RunConfig, folder: Path) -> dict[str, Any]:
     if start:
         checkpoints.verify_certificate(start, certified.certificate)
         checkpoints.load_optimizer(start, optimizer, place.updates)
-    engine = LocalEngine(policy)
     problems, reward = load_problems(run.data, policy.tokenizer, policy.vocabulary), build_reward(run.reward)
     objective = build_objective(run.objective, certified, run.sampling.max_tokens)
 
-    with View(run.steps, shown=world.writes) as view:
+    engine = build_engine(run.engine, policy, run.sampling.decoding, folder / f"vllm-{world.rank}.log")
+    with closing(engine), View(run.steps, shown=world.writes) as view:
         progress = Progress(folder, run, certified, place, view, world)
         for line in opening(run, certified, policy, problems, world):
             view.say(line)
@@ -98,6 +99,8 @@ def train(run: RunConfig, folder: Path) -> dict[str, Any]:
                         {"step": step, "epoch": epoch, "loss": learned.loss}
                         | {**of_batch, **of_update, "grad_norm": grad_norm, "lr": lr}
                     )
+                with progress.phase("weights"):
+                    engine.update_weights(policy)
                 progress.finish_step(rollouts.drawn, trace, policy, optimizer)
                 hold_out(progress, engine, policy, optimizer, problems)
         summary = summarize(progress) if world.writes else {}
@@ -137,6 +140,8 @@ def opening(
         how = {"rows": "through the LM head in chunks", "logits": "through the model's own logits"}[policy.path]
         differ = f"log-probs with shared prompts differ by {errors['shared']:.1e} nats"
         yield f"the plain path is taken, row by row {how}: {differ}"
+    if run.engine.kind == "vllm":
+        yield "a vLLM server samples, with the weights it was given; what it says is in vllm-0.log"
     if world.size > 1:
         yield f"{world.size} processes share the prompts of each batch"
     if certified.role != "certified":
