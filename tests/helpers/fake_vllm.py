@@ -9,7 +9,6 @@ import os
 import signal
 import sys
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
 
 KIND = sys.argv[1]
 PORT = next(int(word.partition("=")[2]) for word in sys.argv if word.startswith("--port="))
@@ -28,30 +27,23 @@ class Server(BaseHTTPRequestHandler):
             self.answer({"success": KIND != "keeps its cache"})
 
     def completion(self, body):
-        if KIND == "dies in a batch" and "seed" in body:
+        if KIND == "dies in a batch":
             print("RuntimeError: out of memory", flush=True)
             os.kill(os.getpid(), signal.SIGKILL)
-        log_probs = json.loads(Path(sys.argv[2]).read_text())
-        told = [None, *({str(token): {"logprob": p}} for token, p in zip(body["prompt"][1:], log_probs, strict=False))]
         choice = {
             "prompt_token_ids": body["prompt"],
-            "prompt_logprobs": told,
             "token_ids": [1] * LENGTH,
             "logprobs": {"token_logprobs": [-1.0] * LENGTH},
             "finish_reason": "stop",
         }
-        if "seed" in body:
-            choice |= {
-                "another prompt": {"prompt_token_ids": [0, *body["prompt"]]},
-                "a token that is none": {"token_ids": [10**6] * LENGTH},
-                "a log-prob too few": {"logprobs": {"token_logprobs": [-1.0]}},
-                "a log-prob that is NaN": {"logprobs": {"token_logprobs": [float("nan")] * LENGTH}},
-                "text alone": {"token_ids": None},
-                "an end before the limit that none is": {"finish_reason": "length"},
-            }.get(KIND, {})
-        elif KIND == "other weights":
-            choice["prompt_logprobs"] = [None, *({key: {"logprob": -1.0} for key in row} for row in told[1:])]
-        return choice
+        return choice | {
+            "another prompt": {"prompt_token_ids": [0, *body["prompt"]]},
+            "a token that is none": {"token_ids": [10**6] * LENGTH},
+            "a log-prob too few": {"logprobs": {"token_logprobs": [-1.0]}},
+            "a log-prob that is NaN": {"logprobs": {"token_logprobs": [float("nan")] * LENGTH}},
+            "text alone": {"token_ids": None},
+            "an end before the limit that none is": {"finish_reason": "length"},
+        }.get(KIND, {})
 
     def answer(self, value):
         data = json.dumps(value).encode()

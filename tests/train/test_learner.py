@@ -9,13 +9,17 @@ from torch.utils._pytree import tree_leaves
 from transformers import (
     AutoModelForCausalLM,
     CohereConfig,
+    FalconH1Config,
     Gemma2Config,
     Gemma3TextConfig,
     GraniteConfig,
+    GraniteMoeHybridConfig,
     Lfm2Config,
     LlamaConfig,
+    Mamba2Config,
     MambaConfig,
     Qwen2Config,
+    Qwen3NextConfig,
 )
 
 from sapo_train.advantages import AdvantageConfig, assign_advantages
@@ -23,6 +27,9 @@ from sapo_train.batch import Batch
 from sapo_train.config import build as build_config
 from sapo_train.config import load_recipe, merge
 from sapo_train.data import DataConfig, load_problems
+from sapo_train.engine import Decoding
+from sapo_train.engines import EngineConfig, build_engine, refuse_disagreement
+from sapo_train.errors import EngineError
 from sapo_train.learn import with_log_probs
 from sapo_train.local_engine import LocalEngine
 from sapo_train.models import byte_tokenizer
@@ -51,9 +58,45 @@ CONFIGS = {
     "granite-divided-logits": GraniteConfig(**SHAPE, logits_scaling=7.0),
     "cohere-scaled-logits": CohereConfig(**SHAPE, logit_scale=0.0625),
 }
+SHAPE_BY_HEADS = {key: value for key, value in SHAPE.items() if key != "head_dim"}
 RECURRENT = {
     "lfm2-convolutions-and-attention": Lfm2Config(
         **SHAPE, layer_types=["conv", "full_attention"], block_multiple_of=8, block_auto_adjust_ff_dim=False
+    ),
+    "qwen3-next-linear-attention-and-experts": Qwen3NextConfig(
+        **SHAPE,
+        layer_types=["linear_attention", "full_attention"],
+        linear_num_key_heads=2,
+        linear_num_value_heads=4,
+        linear_key_head_dim=8,
+        linear_value_head_dim=8,
+        num_experts=4,
+        num_experts_per_tok=2,
+        moe_intermediate_size=16,
+        shared_expert_intermediate_size=16,
+    ),
+    "granite-hybrid-states-and-attention": GraniteMoeHybridConfig(
+        **SHAPE_BY_HEADS,
+        layer_types=["mamba", "attention"],
+        mamba_n_heads=4,
+        mamba_d_head=16,
+        mamba_d_state=8,
+        num_local_experts=0,
+        shared_intermediate_size=48,
+    ),
+    "falcon-h1-both-in-one-layer": FalconH1Config(
+        **SHAPE, mamba_n_heads=4, mamba_d_head=16, mamba_d_state=8, mamba_d_ssm=64
+    ),
+    "mamba2-states-alone": Mamba2Config(
+        vocab_size=258,
+        hidden_size=32,
+        num_hidden_layers=2,
+        state_size=8,
+        num_heads=4,
+        head_dim=16,
+        n_groups=1,
+        pad_token_id=0,
+        eos_token_id=2,
     ),
     "mamba": MambaConfig(vocab_size=258, hidden_size=32, num_hidden_layers=2, state_size=4, pad_token_id=0),
 }
@@ -103,6 +146,27 @@ def test_sampler_and_learner_agree_at_the_sampling_temperature(policy, temperatu
     batch = sampled(policy, temperature=temperature)
     log_probs, _ = policy(batch)
     torch.testing.assert_close(log_probs.detach(), batch.sampler_log_probs, rtol=0, atol=2e-5)
+
+
+@pytest.mark.parametrize("name", [name for name in [*CONFIGS, *RECURRENT] if name != "mamba"])
+def test_windows_states_and_convolutions_sample_what_the_learner_says(name):
+    """Prompts of different length, and rows that leave the batch."""
+    policy = build((CONFIGS | RECURRENT)[name])
+    policy.model.generation_config.eos_token_id = list(range(0, 258, 8))
+    choose_path(policy)
+    batch = sampled(policy)
+    assert len({len(prompt) for prompt in batch.prompts}) > 1
+    assert len(set(batch.lengths.tolist())) > 1
+    torch.testing.assert_close(policy(batch)[0].detach(), batch.sampler_log_probs, rtol=0, atol=2e-5)
+    refuse_disagreement(LocalEngine(policy), policy, Decoding(max_tokens=8, temperature=1.0), AGREEMENT)
+
+
+def test_a_model_that_samples_otherwise_than_it_learns_is_refused_in_one_line():
+    """Mamba's first version computes padding as if it were a prompt."""
+    policy = build(RECURRENT["mamba"])
+    choose_path(policy)
+    with pytest.raises(EngineError, match=r"^LocalEngine does not sample from the policy .* differ by 0\.\d+ nats"):
+        build_engine(EngineConfig(), policy, Decoding(max_tokens=8, temperature=1.0))
 
 
 def test_entropy_is_that_of_the_softmax(policy):

@@ -20,10 +20,10 @@ import torch
 
 from sapo_train.config import plain
 from sapo_train.data import Prompt, encoded, load_problems
+from sapo_train.engines import EngineConfig, build_engine
 from sapo_train.errors import ConfigError, DataError
 from sapo_train.evaluate import Evaluation, Result
 from sapo_train.files import append_jsonl, read_jsonl, write_json, write_jsonl
-from sapo_train.local_engine import LocalEngine
 from sapo_train.measures import measures, paired_difference
 from sapo_train.policy import Policy, build_policy
 from sapo_train.run import RunConfig
@@ -165,7 +165,7 @@ def _answered(
     files: tuple[Path, Path] | None,
     tell: Callable[[int, int], None],
 ) -> list[Result]:
-    engine = LocalEngine(policy)
+    engine = build_engine(EngineConfig(), policy, evaluation.sampling.decoding)
     if files is None:
         return list(evaluation.results(engine, prompts, tell))
     lines, settings = files

@@ -7,6 +7,7 @@ same tokens come out, whatever else is in the batch.
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -25,6 +26,15 @@ class LocalEngine:
     """Samples in this process."""
 
     policy: Policy
+
+    @property
+    def cache_name(self) -> str:
+        """What the model calls its keys and values; a recurrent one has states instead."""
+        return (
+            "cache_params"
+            if "cache_params" in inspect.signature(self.policy.model.forward).parameters
+            else "past_key_values"
+        )
 
     def update_weights(self, policy: Policy) -> None:
         """Take the policy itself: there is nothing to copy."""
@@ -67,8 +77,9 @@ class LocalEngine:
         positions = (attends.cumsum(-1) - 1).clamp(min=0)
         logits = self._last_logits(ids, attends, positions, cache)
         ends = torch.tensor(end_tokens(policy, decoding), device=device)
-        cache.batch_repeat_interleave(samples)
-        logits, attends = (x.repeat_interleave(samples, 0) for x in (logits, attends))
+        row = torch.arange(len(prompts), device=device).repeat_interleave(samples)
+        cache.reorder_cache(row)  # which recurrent states follow too
+        logits, attends = logits[row], attends[row]
         position = attends.sum(-1)
         alive = torch.arange(total, device=device)
 
@@ -87,7 +98,7 @@ class LocalEngine:
                 alive, token, position, attends = alive[stays], token[stays], position[stays], attends[stays]
                 if not len(alive):
                     break
-                cache.batch_select_indices(stays)
+                cache.reorder_cache(stays)
             if t + 1 < limit:
                 attends = torch.cat([attends, attends.new_ones(len(alive), 1)], -1)
                 logits = self._last_logits(token[:, None], attends, position[:, None], cache)
@@ -101,9 +112,9 @@ class LocalEngine:
                 input_ids=ids,
                 attention_mask=attends,
                 position_ids=positions,
-                past_key_values=cache,
                 use_cache=True,
                 logits_to_keep=1,
+                **{self.cache_name: cache},
             ).logits[:, -1]
 
     def _says_stop(self, tokens: Tensor, stop: tuple[str, ...]) -> Tensor:

@@ -88,7 +88,7 @@ TIMINGS = (
     Metric(
         "seconds_<phase>",
         "s",
-        "of sampling, rewards, old_log_probs (also the reference's), learning, optimizer, weights (given to the engine)",
+        "of sampling, rewards, old_log_probs (also the reference's), learning, optimizer, weights (given on)",
     ),
     Metric("tokens", "1", "tokens sampled for the batch, those of replaced groups excepted"),
     Metric("tokens_per_second", "1/s", "tokens / seconds"),
