@@ -78,7 +78,7 @@ class LocalEngine:
         logits = self._last_logits(ids, attends, positions, cache)
         ends = torch.tensor(end_tokens(policy, decoding), device=device)
         row = torch.arange(len(prompts), device=device).repeat_interleave(samples)
-        cache.reorder_cache(row)  # which recurrent states follow too
+        cache.reorder_cache(row)  # type: ignore[arg-type]  # keys, values and recurrent states alike
         logits, attends = logits[row], attends[row]
         position = attends.sum(-1)
         alive = torch.arange(total, device=device)
@@ -98,7 +98,7 @@ class LocalEngine:
                 alive, token, position, attends = alive[stays], token[stays], position[stays], attends[stays]
                 if not len(alive):
                     break
-                cache.reorder_cache(stays)
+                cache.reorder_cache(stays)  # type: ignore[arg-type]
             if t + 1 < limit:
                 attends = torch.cat([attends, attends.new_ones(len(alive), 1)], -1)
                 logits = self._last_logits(token[:, None], attends, position[:, None], cache)
