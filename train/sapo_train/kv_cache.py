@@ -41,18 +41,16 @@ class GrowingLayer(DynamicLayer):
         self._show(end)
         return self.keys, self.values  # type: ignore[return-value]
 
-    def batch_repeat_interleave(self, repeats: int) -> None:
-        """Repeat every row."""
-        keys, values = self.buffers
-        self.buffers = (keys.repeat_interleave(repeats, 0), values.repeat_interleave(repeats, 0))
-        self._show(self.get_seq_length())
-
-    def batch_select_indices(self, indices: Tensor) -> None:
-        """Keep these rows, in this order; only those whose place changes are copied."""
-        moves = (indices != torch.arange(len(indices), device=indices.device)).nonzero().flatten()
-        for buffer in self.buffers:
-            buffer[moves] = buffer[indices[moves]]
-        self.buffers = (self.buffers[0][: len(indices)], self.buffers[1][: len(indices)])
+    def reorder_cache(self, beam_idx: Tensor) -> None:
+        """Put these rows in the places of the first; of rows that are no more than before, only those that move are
+        copied."""
+        if len(beam_idx) > len(self.buffers[0]):
+            self.buffers = (self.buffers[0][beam_idx], self.buffers[1][beam_idx])
+        else:
+            moves = (beam_idx != torch.arange(len(beam_idx), device=beam_idx.device)).nonzero().flatten()
+            for buffer in self.buffers:
+                buffer[moves] = buffer[beam_idx[moves]]
+            self.buffers = (self.buffers[0][: len(beam_idx)], self.buffers[1][: len(beam_idx)])
         self._show(self.get_seq_length())
 
     def _show(self, length: int) -> None:

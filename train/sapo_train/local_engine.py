@@ -77,9 +77,9 @@ class LocalEngine:
         positions = (attends.cumsum(-1) - 1).clamp(min=0)
         logits = self._last_logits(ids, attends, positions, cache)
         ends = torch.tensor(end_tokens(policy, decoding), device=device)
-        row = torch.arange(len(prompts), device=device).repeat_interleave(samples)
-        cache.reorder_cache(row)  # type: ignore[arg-type]  # keys, values and recurrent states alike
-        logits, attends = logits[row], attends[row]
+        prompt_of = torch.arange(len(prompts), device=device).repeat_interleave(samples)
+        cache.reorder_cache(prompt_of)  # type: ignore[arg-type]  # keys, values and recurrent states alike
+        logits, attends = logits[prompt_of], attends[prompt_of]
         position = attends.sum(-1)
         alive = torch.arange(total, device=device)
 
