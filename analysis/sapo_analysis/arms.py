@@ -2,17 +2,21 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from itertools import combinations
 from typing import Any, Literal
 
+import mpmath
 import numpy as np
 
 from sapo_analysis.evaluate import Array
 from sapo_analysis.runs import Run
 
 RESAMPLES = 10_000
-T_95 = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262)
-"""Student's t, two-sided 95 %, for 1 to 9 degrees of freedom; beyond, 2.262 is on the safe side."""
+LEVEL = 0.05
+"""The chance that any of the differences of a page is called one where there is none."""
+
+Verdict = Literal["higher", "lower", "cannot be told apart"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,70 +62,95 @@ def flat(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 @dataclass(frozen=True, kw_only=True)
 class Difference:
-    """Final held-out accuracy of one arm minus that of another, over the problems and seeds that both have."""
+    """Held-out accuracy of one arm minus that of another, at the last step, seeds and problems that both have."""
 
     first: str
     second: str
+    step: int
     seeds: int
     problems: int
     mean: float
-    over_problems: tuple[float, float]  # 95 %, bootstrap over problems, their answers averaged over seeds
-    over_seeds: tuple[float, float] | None  # 95 %, Student's t over seeds; None: one seed says nothing of others
-    verdict: Literal["higher", "lower", "cannot be told apart"]
+    over_problems: tuple[float, float]  # bootstrap over problems, their answers averaged over seeds
+    over_seeds: tuple[float, float] | None  # Student's t over seeds; None: they say nothing of others
+    verdict: Verdict
 
 
 def differences(arms: Sequence[Arm]) -> list[Difference]:
-    """Every pair of arms that share seeds and problems.
+    """Every pair of arms that share seeds, a step of evaluation and problems.
 
     A difference is called one only if both intervals exclude 0: over problems it would hold for other problems, over
-    seeds for other runs.
+    seeds for other runs. With m pairs the intervals are of 1 - 0.05/m each, so that all hold at once with 95 %.
     """
-    return [found for a, b in combinations(arms, 2) if (found := _difference(a, b)) is not None]
+    pairs = list(combinations(arms, 2))
+    return [found for a, b in pairs if (found := _difference(a, b, LEVEL / len(pairs))) is not None]
 
 
-def _difference(a: Arm, b: Arm) -> Difference | None:
-    pairs = []
-    for seed, run in a.by_seed.items():
-        other = b.by_seed.get(seed)
-        if other is None or not run.evaluations or not other.evaluations:
-            continue
-        mine, theirs = run.last_answers(), other.last_answers()
-        common = sorted(mine.keys() & theirs.keys())
-        if common:
-            pairs.append({problem: mine[problem] - theirs[problem] for problem in common})
-    if not pairs:
+def _difference(a: Arm, b: Arm, level: float) -> Difference | None:
+    pairs = [(run, b.by_seed[seed]) for seed, run in a.by_seed.items() if seed in b.by_seed]
+    steps = [{row["step"] for row in run.evaluations} for pair in pairs for run in pair]
+    common = set.intersection(*steps) if steps else set()
+    if not common:
         return None
-    problems = sorted(set.intersection(*(set(pair) for pair in pairs)))
+    step = max(common)
+    answers = [(run.answers(step), other.answers(step)) for run, other in pairs]
+    problems = sorted(set.intersection(*(set(one) for pair in answers for one in pair)))
     if not problems:
         return None
-    table = np.array([[pair[problem] for problem in problems] for pair in pairs])  # [seeds, problems]
-    mean = float(table.mean())
-    over_problems, over_seeds = _bootstrap(table.mean(0)), _student(table.mean(1))
-    low, high = over_problems if over_seeds is None else (
-        min(over_problems[0], over_seeds[0]),
-        max(over_problems[1], over_seeds[1]),
-    )  # fmt: skip
-    told = over_seeds is not None and (low > 0 or high < 0)
+    # [seeds, problems]
+    table = np.array([[mine[problem] - theirs[problem] for problem in problems] for mine, theirs in answers])
+    over_problems, over_seeds = _bootstrap(table.mean(0), level), student(table.mean(1), level)
     return Difference(
         first=a.name,
         second=b.name,
+        step=step,
         seeds=len(pairs),
         problems=len(problems),
-        mean=mean,
+        mean=float(table.mean()),
         over_problems=over_problems,
         over_seeds=over_seeds,
-        verdict="cannot be told apart" if not told else "higher" if low > 0 else "lower",
+        verdict=verdict_of(over_problems, over_seeds),
     )
 
 
-def _bootstrap(values: Array) -> tuple[float, float]:
+def verdict_of(*intervals: tuple[float, float] | None) -> Verdict:
+    """What intervals for a difference say, if all of them are known."""
+    known = [interval for interval in intervals if interval is not None]
+    if len(known) < len(intervals):
+        return "cannot be told apart"
+    if all(low > 0 for low, _ in known):
+        return "higher"
+    return "lower" if all(high < 0 for _, high in known) else "cannot be told apart"
+
+
+def _bootstrap(values: Array, level: float) -> tuple[float, float]:
     drawn = np.random.default_rng(0).integers(len(values), size=(RESAMPLES, len(values)))
-    low, high = np.quantile(values[drawn].mean(-1), [0.025, 0.975])
+    low, high = np.quantile(values[drawn].mean(-1), [level / 2, 1 - level / 2])
     return float(low), float(high)
 
 
-def _student(values: Array) -> tuple[float, float] | None:
-    if len(values) < 2:
+def student(values: Array, level: float) -> tuple[float, float] | None:
+    """The interval of 1 - level for the mean of which these are independent estimates.
+
+    None for less than two, and for several that are equal and not 0: their spread says nothing of the next one.
+    """
+    if len(values) < 2 or (np.ptp(values) == 0 and values[0] != 0):
         return None
-    half = T_95[min(len(values) - 2, len(T_95) - 1)] * float(values.std(ddof=1)) / len(values) ** 0.5
+    half = student_quantile(len(values) - 1, level) * float(values.std(ddof=1)) / len(values) ** 0.5
     return float(values.mean()) - half, float(values.mean()) + half
+
+
+@cache
+def student_quantile(freedom: int, level: float) -> float:
+    """The t that |T| exceeds with chance `level`, T of Student's distribution with so many degrees of freedom."""
+
+    def chance(t: float) -> float:
+        share = freedom / (freedom + t * t)
+        return float(mpmath.betainc(freedom / 2, 0.5, 0, share, regularized=True))
+
+    low, high = 0.0, 1.0
+    while chance(high) > level:
+        low, high = high, 2 * high
+    for _ in range(60):
+        middle = (low + high) / 2
+        low, high = (middle, high) if chance(middle) > level else (low, middle)
+    return high

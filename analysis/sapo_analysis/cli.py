@@ -115,7 +115,12 @@ def _parser() -> argparse.ArgumentParser:
     dynamics.set_defaults(run_command=_dynamics)
 
     replay = commands.add_parser("replay", help="what other gates would have done to the tokens of a run")
-    replay.add_argument("run", type=Path, metavar="RUN", help="run directory of sapo-train that kept log-ratios")
+    replay.add_argument(
+        "run",
+        type=Path,
+        metavar="RUN",
+        help="run directory of sapo-train that kept log-ratios, or one of its files RUN/failures/step-N.safetensors",
+    )
     replay.add_argument(
         "--gate", action="append", default=[], metavar="GATE", help="beside the run's own gate; repeatable"
     )
@@ -197,34 +202,51 @@ def _dynamics(options: argparse.Namespace, command: str) -> Answer:
 
 def _replay(options: argparse.Namespace, command: str) -> Answer:
     try:
-        from sapo_analysis.replay import disagreements, histogram, load_tokens, replay, replay_figure, say
+        from sapo_analysis.replay import (
+            disagreements,
+            histogram,
+            load_tokens,
+            replay,
+            replay_figure,
+            say,
+            say_failures,
+        )
     except ImportError as error:
         raise FigureError(
             f"replay computes with torch and reads safetensors, and one is not installed ({error}); install it."
         ) from None
+    from sapo_analysis.curves import unequal_widths
     from sapo_analysis.runs import as_trained, certificate_of, load_run
     from sapo_analysis.style import check_endings, figure_of, save, write_text
 
     check_endings(options.output)
-    run = load_run(options.run)
+    run = load_run(options.run.parents[1] if options.run.is_file() else options.run)
     certificate = certificate_of(run)
     gates = [as_trained(certificate.gate, run)] if certificate else []
     gates += _at_equal(options, options.gate)[0]
     if not gates:
         raise FigureError(f"{options.run} has no certificate yet and no --gate is given; name a gate to replay.")
     tokens = load_tokens(options.run, run.config)
+    lines, written = list(say_failures(tokens)), []
+    report: dict[str, Any] = {"tokens": len(tokens.log_ratio), "failures": tokens.failures}
+    report["not_finite"] = [
+        {k: str(v) if isinstance(v, float) else v for k, v in asdict(b).items()} for b in tokens.broken
+    ]
+    if not len(tokens.log_ratio):
+        return Answer(written, (*lines, "no token is left to replay"), report)
     done = replay(tokens, gates)
     apart = disagreements(tokens, done[0], done[1]) if len(done) > 1 else []
-    written = save(figure_of(replay_figure(tokens, done)), options.output, command) if options.output else []
+    if options.output:
+        written = save(figure_of(replay_figure(tokens, done)), options.output, command)
     if options.histogram:
         write_text(options.histogram, json.dumps(histogram(tokens)) + "\n")
         written.append(options.histogram)
-    report = {
-        "tokens": len(tokens.log_ratio),
-        "gates": [{"gate": one.name, "verdict": one.verdict, **finite(one.numbers)} for one in done],
-        "disagreements": [asdict(one) for one in apart],
-    }
-    return Answer(written, tuple(say(tokens, done, apart)), report)
+    report["gates"] = [{"gate": one.name, "verdict": one.verdict, **finite(one.numbers)} for one in done]
+    report["disagreements"] = [asdict(one) for one in apart]
+    lines += say(tokens, done, apart)
+    if widths := unequal_widths(gates):
+        lines.append(f"unequal half-widths ({widths}); --half-width gives the other gates the same, to compare shapes")
+    return Answer(written, tuple(lines), report)
 
 
 def finite(numbers: Mapping[str, float]) -> dict[str, float | None]:

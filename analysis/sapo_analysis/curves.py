@@ -335,5 +335,5 @@ def signs_figure(
     ends = gates if over is None else _at_ends(gates, over)
     if sign == "both" and not all(same_for_both_signs(gate) for gate in ends):
         signs = SIGNS
-    panels = [[(kind, axis, s) for kind in quantities] for s in signs]
+    panels: list[list[tuple[Kind, Axis, Signs]]] = [[(kind, axis, s) for kind in quantities] for s in signs]
     return curve_grid(gates, panels, baseline=baseline, over=over, title=title)

@@ -1,7 +1,8 @@
 """What any gate would have done to the tokens of a run: the log-ratios it kept, gated again.
 
 The trainer keeps log-ratios in RUN/ratios/step-N.safetensors, token by token, each as it was before the update that
-used it. Replay takes those of the last epoch, at the run's ratio level.
+used it. Replay takes those of the last epoch, at the run's ratio level. A minibatch whose loss was not finite is kept
+in RUN/failures/step-N.safetensors in the same format, up to and with the epoch that failed.
 """
 
 import json
@@ -29,8 +30,23 @@ from sapo_gates.torch import surrogate
 
 FORMAT = "sapo-ratios/1"
 TENSORS = ("counts", "log_ratio", "offsets", "advantages", "group")
+OF_FAILURES = ("rows", "log_probs", "old_log_probs")
 TOP_SHARE = 0.01
 CONTEXT = 8  # pieces shown before a token
+
+
+@dataclass(frozen=True, kw_only=True)
+class Broken:
+    """A token that counts and whose log-ratio is not finite; gates are asked nothing about it."""
+
+    step: int
+    row: int  # the completion in samples/step-N.jsonl, from 0
+    place: int
+    token: str
+    before: str
+    log_ratio: float
+    log_prob: float | None  # new and old, of a failed minibatch
+    old_log_prob: float | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,46 +63,64 @@ class Tokens:
     step: NDArray[np.int64]  # [N], the batch step it was sampled in
     pieces: tuple[tuple[str, ...], ...]  # of each completion
     ratio_level: str
+    broken: tuple[Broken, ...] = ()
+    failures: tuple[dict[str, Any], ...] = ()  # why a minibatch was kept, as its file says
 
     def context(self, index: int) -> tuple[str, str]:
         """The token's own text, and the text just before it."""
-        pieces, place = self.pieces[self.completion[index]], int(self.place[index])
-        return pieces[place], "".join(pieces[max(0, place - CONTEXT) : place])
+        return _context(self.pieces[self.completion[index]], int(self.place[index]))
 
 
-def load_tokens(folder: Path, config: Mapping[str, Any]) -> Tokens:
-    """Read what a run kept for replay.
+def _context(pieces: Sequence[str], place: int) -> tuple[str, str]:
+    return pieces[place], "".join(pieces[max(0, place - CONTEXT) : place])
+
+
+def load_tokens(kept: Path, config: Mapping[str, Any]) -> Tokens:
+    """Read what a run kept for replay: all log-ratios of its folder, or one file of them.
 
     Raises:
         RunError: nothing was kept, or a file is damaged.
     """
-    paths = sorted(folder.glob("ratios/step-*.safetensors"), key=lambda path: int(path.stem.removeprefix("step-")))
+    files = kept.glob("ratios/step-*.safetensors")
+    paths = [kept] if kept.is_file() else sorted(files, key=lambda path: int(path.stem.removeprefix("step-")))
     if not paths:
-        raise RunError(f"{folder} kept no log-ratios: ratios/ holds none; train with ratios.every of 1 or more.")
+        failed = sorted(kept.glob("failures/*.safetensors"))
+        also = f"; of its failure replay {failed[-1]}" if failed else ""
+        raise RunError(f"{kept} kept no log-ratios: ratios/ holds none; train with ratios.every of 1 or more{also}.")
     level = str((config.get("objective") or {}).get("ratio_level", "token"))
     columns: dict[str, list[Array]] = {name: [] for name in ("own", "level", "a", "c", "row", "p", "place", "step")}
     pieces: list[tuple[str, ...]] = []
+    broken: list[Broken] = []
+    failures: list[dict[str, Any]] = []
     prompts = 0
     for path in paths:
-        kept, texts, step = _read(path)
-        bounds = kept["offsets"]
+        found, texts, about = _read(path)
+        step, bounds = int(about["step"]), found["offsets"]
+        if "failure" in about:
+            failures.append({"step": step, **json.loads(about["failure"])})
         for c, (start, end) in enumerate(pairwise(bounds)):
-            counts = kept["counts"][start:end].astype(bool)
-            own = kept["log_ratio"][-1, start:end][counts].astype(float)
-            size = len(own)
+            row = int(found["rows"][c]) if "rows" in found else c
+            counts = found["counts"][start:end].astype(bool)
+            own = found["log_ratio"][-1, start:end].astype(float)
+            mine = [_broken(found, start + at, step, row, at, texts[c]) for at in _not_finite(own, counts)]
+            broken += mine
+            good = counts & np.isfinite(own)
+            if mine and level != "token":  # its ratio is made of all its tokens
+                good[:] = False
+            own, size = own[good], int(good.sum())
             columns["own"].append(own)
             columns["level"].append(_at_level(own, level))
-            columns["a"].append(np.full(size, kept["advantages"][c], float))
+            columns["a"].append(np.full(size, found["advantages"][c], float))
             columns["c"].append(np.full(size, len(pieces)))
-            columns["row"].append(np.full(size, c))
-            columns["p"].append(np.full(size, prompts + kept["group"][c]))
-            columns["place"].append(np.flatnonzero(counts).astype(float))
+            columns["row"].append(np.full(size, row))
+            columns["p"].append(np.full(size, prompts + found["group"][c]))
+            columns["place"].append(np.flatnonzero(good).astype(float))
             columns["step"].append(np.full(size, step))
             pieces.append(texts[c])
-        prompts += int(kept["group"].max()) + 1
+        prompts += int(found["group"].max()) + 1
     own, at_level, a, c, row, p, place, steps = (np.concatenate(columns[name]) for name in columns)
-    if not len(own):
-        raise RunError(f"{folder}/ratios holds no token that counts; every kept completion was masked.")
+    if not len(own) and not broken:
+        raise RunError(f"{kept} holds no token that counts; every kept completion was masked.")
     return Tokens(
         log_ratio=at_level,
         token_log_ratio=own,
@@ -98,23 +132,47 @@ def load_tokens(folder: Path, config: Mapping[str, Any]) -> Tokens:
         step=steps.astype(np.int64),
         pieces=tuple(pieces),
         ratio_level=level,
+        broken=tuple(broken),
+        failures=tuple(failures),
     )
 
 
-def _read(path: Path) -> tuple[dict[str, NDArray[Any]], list[tuple[str, ...]], int]:
+def _not_finite(own: Array, counts: NDArray[np.bool_]) -> list[int]:
+    return np.flatnonzero(counts & ~np.isfinite(own)).tolist()
+
+
+def _broken(
+    found: Mapping[str, NDArray[Any]], at: int, step: int, row: int, place: int, pieces: Sequence[str]
+) -> Broken:
+    token, before = _context(pieces, place)
+    probs = [float(found[name][at]) if name in found else None for name in ("log_probs", "old_log_probs")]
+    return Broken(
+        step=step,
+        row=row,
+        place=place,
+        token=token,
+        before=before,
+        log_ratio=float(found["log_ratio"][-1, at]),
+        log_prob=probs[0],
+        old_log_prob=probs[1],
+    )
+
+
+def _read(path: Path) -> tuple[dict[str, NDArray[Any]], list[tuple[str, ...]], dict[str, str]]:
     try:
         with safe_open(path, framework="numpy") as file:
             about = file.metadata() or {}
             if about.get("format") != FORMAT:
                 raise RunError(f"{path} has format {about.get('format')!r}, not {FORMAT!r}; replay reads the latter.")
-            tensors = {name: file.get_tensor(name) for name in TENSORS}
+            names = [*TENSORS, *(name for name in OF_FAILURES if name in file.keys())]  # noqa: SIM118 - no dictionary
+            tensors = {name: file.get_tensor(name) for name in names}
             pieces = [tuple(one) for one in json.loads(about["pieces"])]
-            step = int(about["step"])
+            int(about["step"])
         if len(pieces) != len(tensors["advantages"]):
             raise ValueError(f"pieces of {len(pieces)} completions, advantages of {len(tensors['advantages'])}")
     except (OSError, SafetensorError, KeyError, ValueError) as error:
         raise RunError(f"{path} cannot be read ({error}); remove it to replay the others.") from None
-    return tensors, pieces, step
+    return tensors, pieces, about
 
 
 def _at_level(own: Array, level: str) -> Array:
@@ -272,6 +330,25 @@ def histogram(tokens: Tokens, bins: int = 200) -> dict[str, list[float]]:
     return {"edges": edges.tolist(), "counts": counts.tolist()}
 
 
+def say_failures(tokens: Tokens, count: int = 10) -> Iterator[str]:
+    """Why a minibatch was kept, and the tokens whose log-ratio is not finite."""
+    for failure in tokens.failures:
+        where = "no single sample" if failure["row"] is None else f"completion {failure['row']} ({failure['id']})"
+        yield (
+            f"failed at step {failure['step']}, epoch {failure['epoch']}: loss {failure['loss']}, gradient norm "
+            f"{failure['grad_norm']}; first in {where}"
+        )
+    if tokens.broken:
+        rows = len({(one.step, one.row) for one in tokens.broken})
+        yield f"{len(tokens.broken)} tokens in {rows} completions have no finite log-ratio; the numbers leave them out:"
+    for one in tokens.broken[:count]:
+        parts = (("log-ratio", one.log_ratio), ("log-prob", one.log_prob), ("old", one.old_log_prob))
+        said = ", ".join(f"{name} {number:.4g}" for name, number in parts if number is not None)
+        yield f"  step {one.step}, completion {one.row}, token {one.place}: {one.before!r} → {one.token!r}  {said}"
+    if len(tokens.broken) > count:
+        yield f"  and {len(tokens.broken) - count} more"
+
+
 def say(tokens: Tokens, done: Sequence[Replayed], apart: Sequence[Disagreement]) -> Iterator[str]:
     """The numbers as a table, and where the first two gates disagree most."""
     prompts, completions = len(np.unique(tokens.prompt)), len(np.unique(tokens.completion))
@@ -285,6 +362,10 @@ def say(tokens: Tokens, done: Sequence[Replayed], apart: Sequence[Disagreement])
         if any(key in one.numbers for one in done):
             cells = (f"{one.numbers[key]:>18.4g}" if key in one.numbers else f"{'':>18}" for one in done)
             yield f"{key.replace('_', ' '):<32}" + "  ".join(cells)
+    if not tokens.log_ratio.any():
+        yield "every ratio is 1: all gates with w(1) = 1 do the same here, and nothing is compared"
+    elif len(done) > 1:
+        yield "these are the tokens that the run's own gate led to; another gate would have led to others"
     if len(done) > 1:
         yield ""
         yield f"where {done[0].name} and {done[1].name} pull most differently (phi of each, times A):"

@@ -8,6 +8,7 @@ from typing import Any
 from matplotlib.axes import Axes
 
 from sapo_analysis.arms import Arm, arms_of, differences, flat
+from sapo_analysis.between import LAST, cautions, metric_differences
 from sapo_analysis.curves import BRANCH, gate_curves, label
 from sapo_analysis.errors import RunError
 from sapo_analysis.runs import Run, as_trained, certificate_of, load_run, read_certificate
@@ -34,17 +35,15 @@ def write_report(folders: Sequence[Path], output: Path, *, certificates: Path | 
     runs = [load_run(folder) for folder in folders]
     own = [certificate_of(run) for run in runs]
     shown = _once([*own, *(read_certificate(path) for path in _in_folder(certificates))])
-    title = "Run report: " + ", ".join(run.name for run in runs)
+    title = "Run report: " + (", ".join(run.name for run in runs) if len(runs) < 4 else f"{len(runs)} runs")
     sections = [
         f"<h1>{_text(title)}</h1>",
-        *(
-            (f"<h3>{_text(run.name)}</h3>" if len(runs) > 1 else "") + _facts(run, certificate)
-            for run, certificate in zip(runs, own, strict=True)
-        ),
+        _outcomes(runs, own),
         _verdicts(shown),
         _curves(runs, own, shown),
         _training(runs),
         _held_out(runs),
+        _between(runs, own),
         *(_samples(run) for run in runs),
         _configuration(runs),
         _papers(runs, shown, command),
@@ -113,23 +112,41 @@ def _once(certificates: Sequence[Certificate | None]) -> list[Certificate]:
     return list({c.gate.digest: c for c in reversed(certificates) if c is not None}.values())[::-1]
 
 
-def _facts(run: Run, certificate: Certificate | None) -> str:
-    """The run's outcome in a row of tiles."""
+def _outcomes(runs: Sequence[Run], own: Sequence[Certificate | None]) -> str:
+    """What came of one run in a row of tiles, of several in a table."""
+    facts = [_facts(run, certificate) for run, certificate in zip(runs, own, strict=True)]
+    going = [run.name for run in runs if run.summary is None]
+    ended = ""
+    if going:
+        which = "This run" if len(runs) == 1 else ", ".join(going)
+        ended = f'<p class="undecided">{_text(which)}: has not ended; here is what is written so far.</p>'
+    if len(runs) == 1:
+        tiles = (f'<div class="fact"><b>{_text(said)}</b><span>{_text(name)}</span></div>' for name, said in facts[0])
+        return f'{ended}<div class="facts">{"".join(tiles)}</div>'
+    head = list(dict.fromkeys(name for one in facts for name, _ in one))
+    rows = [
+        [f"<b>{_text(run.name)}</b>", *(_text(dict(one).get(name, "")) for name in head)]
+        for run, one in zip(runs, facts, strict=True)
+    ]
+    return f'{ended}<div class="outcomes">{_table(["run", *map(_text, head)], rows)}</div>'
+
+
+def _facts(run: Run, certificate: Certificate | None) -> list[tuple[str, str]]:
+    """The run's outcome, each as a name and what is said."""
     summary = run.summary or {}
-    facts = [("gate", label(as_trained(certificate.gate, run)))] if certificate else []
-    facts += [("its verdict and role", f"{summary['verdict']}, {run.role}")] if summary else []
+    unbroken = str.maketrans({" ": "\N{NO-BREAK SPACE}"})
+    facts = [("gate", label(as_trained(certificate.gate, run)).translate(unbroken))] if certificate else []
+    facts += [("verdict, role", f"{summary['verdict']}, {run.role}")] if summary else []
     if held := summary.get("held_out"):
         low, high = held["difference_interval"]
         facts.append(("held-out accuracy", f"{_share(held['before'])} → {_share(held['after'])}"))
         gain = f"{100 * held['difference']:+.1f} points [{100 * low:+.1f}, {100 * high:+.1f}]"
-        facts.append((f"paired, 95 %, on {held['problems']} problems", gain))
+        facts.append((f"gain, 95 %, {held['problems']} problems", gain))
     for epoch in summary.get("epochs", [])[1:]:
-        facts.append((f"EUR in epoch {epoch['epoch']}, mean", f"{epoch['effective_update_ratio']:.3f}"))
+        facts.append((f"EUR in epoch {epoch['epoch']}", f"{epoch['effective_update_ratio']:.3f}"))
     if "training_seconds" in summary:
         facts.append((f"training, {summary['updates']} updates", f"{summary['training_seconds'] / 60:.1f} min"))
-    tiles = "".join(f'<div class="fact"><b>{_text(value)}</b><span>{_text(name)}</span></div>' for name, value in facts)
-    ended = "" if summary else '<p class="undecided">This run has not ended: here is what it has written so far.</p>'
-    return f'{ended}<div class="facts">{tiles}</div>'
+    return facts
 
 
 def _verdicts(certificates: Sequence[Certificate]) -> str:
@@ -249,38 +266,77 @@ def _held_out(runs: Sequence[Run]) -> str:
             said = "rises" if low > 0 else "falls" if high < 0 else "cannot be told from no change"
             cells += [f"{100 * held['difference']:+.1f} points [{100 * low:+.1f}, {100 * high:+.1f}]", said]
             rows.append(cells)
-    between = _between(arms_of(runs))
-    if not rows:
-        return between
-    head = ["run", "problems", "before", "after", "paired difference", "accuracy"]
-    note = "In brackets 95 % intervals: of an accuracy Wilson's, of the paired difference by bootstrap over problems."
-    return f'<h2>Held-out accuracy</h2>{_table(head, rows, (1, 2, 3, 4))}<p class="soft">{note}</p>{between}'
-
-
-def _between(arms: Sequence[Arm]) -> str:
-    """Paired differences between arms, and whether they can be told from none."""
-    rows = []
-    for found in differences(arms):
-        seeds = "one seed: not known" if found.over_seeds is None else _points(found.over_seeds)
-        said = found.verdict if found.verdict.startswith("cannot") else f"the first is {found.verdict}"
-        rows.append(
-            [
-                f"{_text(found.first)} against {_text(found.second)}",
-                f"{found.seeds} × {found.problems}",
-                f"{100 * found.mean:+.1f} points",
-                _points(found.over_problems),
-                seeds,
-                said,
-            ]
-        )
     if not rows:
         return ""
-    head = ["final accuracy", "seeds × problems", "difference", "for other problems", "for other seeds", ""]
+    head = ["run", "problems", "before", "after", "paired difference", "accuracy"]
+    note = "In brackets 95 % intervals: of an accuracy Wilson's, of the paired difference by bootstrap over problems."
+    return f'<h2>Held-out accuracy</h2>{_table(head, rows, (1, 2, 3, 4))}<p class="soft">{note}</p>'
+
+
+def _between(runs: Sequence[Run], own: Sequence[Certificate | None]) -> str:
+    """What keeps a difference between arms from being the gates'; then paired differences, and which can be told."""
+    arms = arms_of(runs)
+    trained = {id(run): as_trained(c.gate, run) for run, c in zip(runs, own, strict=True) if c is not None}
+    gates = {arm.name: trained[id(arm.runs[0])] for arm in arms if id(arm.runs[0]) in trained}
+    warned = "".join(f"<li>{_text(caution)}</li>" for caution in cautions(arms, gates))
+    tables = _accuracies(arms) + _metrics(arms)
+    if not warned and not tables:
+        return ""
+    return "<h2>Between runs</h2>" + (f'<ul class="cautions">{warned}</ul>' if warned else "") + tables
+
+
+def _accuracies(arms: Sequence[Arm]) -> str:
+    rows = [
+        [
+            f"{_text(found.first)} against {_text(found.second)}",
+            str(found.step),
+            f"{found.seeds} × {found.problems}",
+            f"{100 * found.mean:+.1f} points",
+            _points(found.over_problems),
+            UNKNOWN if found.over_seeds is None else _points(found.over_seeds),
+            _said(found.verdict),
+        ]
+        for found in differences(arms)
+    ]
+    if not rows:
+        return ""
+    head = ["accuracy", "after step", "seeds × problems", "difference", "for other problems", "for other seeds", ""]
     note = (
-        "Paired by seed and problem. In brackets 95 % intervals: over problems by bootstrap, over seeds by Student's "
-        "t. A difference counts as one only where both exclude 0; one seed alone never shows one."
+        "Paired by seed and problem. In brackets intervals that hold all at once with 95 % (Bonferroni): over problems "
+        "by bootstrap, over seeds by Student's t. A difference counts as one only where both exclude 0; one seed alone "
+        "never shows one."
     )
-    return f'<h2>Between runs</h2>{_table(head, rows, (1, 2, 3, 4))}<p class="soft">{note}</p>'
+    return _table(head, rows, (1, 2, 3, 4, 5)) + f'<p class="soft">{note}</p>'
+
+
+def _metrics(arms: Sequence[Arm]) -> str:
+    rows = [
+        [
+            _text(SAYS[found.key].replace("$", "").replace(r"\mathrm{Var}_t(\log r)", "Var(log r)")),
+            f"{_text(found.first)} against {_text(found.second)}",
+            str(found.seeds),
+            " / ".join(f"{mean:.4g}" for mean in found.means),
+            f"{found.difference:+.3g}",
+            UNKNOWN if found.interval is None else "[{:+.3g}, {:+.3g}]".format(*found.interval),
+            _said(found.verdict),
+        ]
+        for found in metric_differences(arms)
+    ]
+    if not rows:
+        return ""
+    head = ["metric", "arms", "seeds", "means", "difference", "for other seeds", ""]
+    note = (
+        f"Of each seed the mean over the last {LAST:.0%} of the batch steps that both arms have. In brackets intervals "
+        "by Student's t over seeds that hold all at once with 95 % (Bonferroni)."
+    )
+    return _table(head, rows, (2, 3, 4, 5)) + f'<p class="soft">{note}</p>'
+
+
+UNKNOWN = "not known"
+
+
+def _said(verdict: str) -> str:
+    return verdict if verdict.startswith("cannot") else f"<b>the first is {verdict}</b>"
 
 
 def _points(interval: tuple[float, float]) -> str:

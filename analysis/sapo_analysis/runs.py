@@ -43,15 +43,13 @@ class Run:
         """certified, baseline or uncertified; what the gate is to the run."""
         return str((self.summary or {}).get("role", "not yet written"))
 
-    def last_answers(self) -> dict[str, float]:
-        """Share of right answers to each held-out problem in the last evaluation; empty before any.
+    def answers(self, step: int) -> dict[str, float]:
+        """Share of right answers to each held-out problem in the evaluation after a batch step.
 
         Raises:
             RunError: the file is damaged.
         """
-        if not self.evaluations:
-            return {}
-        rows = _rows(self.folder / "evaluations" / f"step-{self.evaluations[-1]['step']}.jsonl", ("id", "right"))
+        rows = _rows(self.folder / "evaluations" / f"step-{step}.jsonl", ("id", "right"))
         return {str(row["id"]): sum(row["right"]) / len(row["right"]) for row in rows}
 
     def last_epoch(self, key: str) -> tuple[Array, Array]:

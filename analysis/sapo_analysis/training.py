@@ -33,25 +33,25 @@ def metric_over_steps(arms: Sequence[Arm], key: str, *, ax: Axes | None = None) 
     with house_style():
         axes = plt.subplots(figsize=PANEL)[1] if ax is None else ax
         for index, arm in enumerate(arms):
-            _mean_and_range(axes, [_series(run, key) for run in arm.runs], index, arm.name)
+            _mean_and_range(axes, [series(run, key) for run in arm.runs], index, arm.name)
         if key == "effective_update_ratio":
             axes.axhline(1, color=PALE, lw=0.5, zorder=0)
         _finish(axes, SAYS.get(key, key))
     return axes
 
 
-def _series(run: Run, key: str) -> dict[float, float]:
+def series(run: Run, key: str) -> dict[float, float]:
     """A metric by batch step."""
     if key == SPEED:
         return {row["step"]: row[key] for row in run.timings if row.get(key) is not None}
     return dict(zip(*run.last_epoch(key), strict=True)) if run.metrics else {}
 
 
-def _mean_and_range(axes: Axes, series: Sequence[dict[float, float]], index: int, name: str) -> None:
-    steps = sorted(set.intersection(*(set(one) for one in series)))  # where every seed has come to
-    values = np.array([[one[step] for step in steps] for one in series])
+def _mean_and_range(axes: Axes, by_seed: Sequence[dict[float, float]], index: int, name: str) -> None:
+    steps = sorted(set.intersection(*(set(one) for one in by_seed)))  # where every seed has come to
+    values = np.array([[one[step] for step in steps] for one in by_seed])
     axes.plot(steps, values.mean(0), color=colour(index), ls=dashes(index), label=name)
-    if len(series) > 1:
+    if len(by_seed) > 1:
         axes.fill_between(steps, values.min(0), values.max(0), color=colour(index), alpha=0.2, lw=0)
 
 
@@ -62,8 +62,8 @@ def accuracy_over_steps(arms: Sequence[Arm], *, ax: Axes | None = None) -> Axes:
         for index, arm in enumerate(arms):
             run, *others = arm.runs
             if others:
-                series = [{row["step"]: row["accuracy"] for row in run.evaluations} for run in arm.runs]
-                _mean_and_range(axes, series, index, arm.name)
+                by_seed = [{row["step"]: row["accuracy"] for row in run.evaluations} for run in arm.runs]
+                _mean_and_range(axes, by_seed, index, arm.name)
                 continue
             steps = [row["step"] for row in run.evaluations]
             shares = [row["accuracy"] for row in run.evaluations]

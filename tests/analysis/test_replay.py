@@ -1,5 +1,6 @@
 """Replay: the log-ratios a run kept, gated again; every number against one written out by hand."""
 
+import dataclasses
 import json
 import math
 from pathlib import Path
@@ -7,13 +8,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import save_file
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
 
 from sapo_analysis.cli import main
 from sapo_analysis.errors import RunError
 from sapo_analysis.replay import DEFINED, disagreements, histogram, load_tokens, replay
 from sapo_gates import load_gate
 from sapo_gates.calibrate import LogRatios
+from sapo_train import train as loop
+from sapo_train.cli import main as trainer
 
 # Three completions to two prompts; in the last epoch the ratios are these. The last token of the first does not count.
 RATIOS = ((1.0, 1.5, 0.5, 9.0), (1.1,), (0.7, 1.3))
@@ -153,6 +157,68 @@ def test_the_command_prints_every_number_and_writes_what_it_was_asked(tmp_path: 
     assert [one["verdict"] for one in report["gates"]] == ["certified", "refuted"]
     assert report["gates"][1]["weight_gap_bound"] is None  # infinite
     assert report["disagreements"][0]["token"] in "abcefg"
+
+
+@pytest.mark.parametrize("bad", ["one token", "the policy"])
+def test_the_minibatch_that_stopped_a_training_run_is_replayed(bad: str, tmp_path: Path, monkeypatch, capsys) -> None:
+    plain, calls = loop.forward_backward, []
+
+    def poisoned(policy, objective, microbatch, denominator):
+        calls.append(microbatch)
+        if bad == "the policy" and len(calls) == 3:  # the second epoch of the first step
+            next(policy.model.parameters()).data.fill_(torch.nan)
+        done = plain(policy, objective, microbatch, denominator)
+        if bad == "one token" and len(calls) == 3:
+            done.log_probs[1, 2] = torch.nan
+            return dataclasses.replace(done, loss=float("nan"))
+        return done
+
+    monkeypatch.setattr(loop, "forward_backward", poisoned)
+    folder = tmp_path / "run"
+    assert trainer(["run", "smoke.yaml", "--out", str(folder)]) == 1
+    path = folder / "failures" / "step-1.safetensors"
+    assert f"{path} for 'sapo-analysis replay'" in capsys.readouterr().err
+    assert main(["replay", str(path), "--gate", "sigmoid"]) == 0
+    said = capsys.readouterr().out
+    assert said.startswith("failed at step 1, epoch 2: loss nan")
+    assert "log-ratio nan, log-prob nan, old -" in said
+    if bad == "one token":
+        assert "1 tokens in 1 completions have no finite log-ratio" in said
+        assert "effective update ratio" in said
+    else:
+        assert "no token is left to replay" in said
+        assert said.count("\n") == 14
+    assert main(["replay", str(path), "--json"]) == 0
+    report = json.loads(capsys.readouterr().out)
+    assert report["failures"][0]["epoch"] == 2
+    assert report["not_finite"][0]["log_ratio"] == "nan"
+    assert main(["replay", str(folder)]) == 2  # which kept nothing else
+    assert f"of its failure replay {path}" in capsys.readouterr().err
+
+
+def test_a_sequence_with_a_log_ratio_that_is_not_finite_is_left_out_whole(tmp_path: Path) -> None:
+    path = keep(tmp_path)
+    tensors = load_file(path)
+    tensors["log_ratio"][-1, 1] = math.inf
+    with safe_open(path, framework="pt") as file:
+        save_file(tensors, path, file.metadata())
+    whole = load_tokens(tmp_path, {"objective": {"ratio_level": "sequence"}})
+    assert whole.completion.tolist() == [1, 2, 2]
+    by_token = load_tokens(path, {})
+    assert by_token.completion.tolist() == [0, 0, 1, 2, 2]
+    (one,) = by_token.broken
+    assert (one.row, one.place, one.token, one.before, one.log_ratio) == (0, 1, "b", "a", math.inf)
+
+
+def test_a_replay_in_which_every_ratio_is_one_says_that_it_compares_nothing(tmp_path: Path, capsys) -> None:
+    (tmp_path / "config.yaml").write_text("name: kept\n", encoding="utf-8")
+    tensors = load_file(path := keep(tmp_path))
+    with safe_open(path, framework="pt") as file:
+        save_file(tensors | {"log_ratio": torch.zeros_like(tensors["log_ratio"])}, path, file.metadata())
+    assert main(["replay", str(tmp_path), "--gate", "arctan", "--gate", "sigmoid"]) == 0
+    said = capsys.readouterr().out
+    assert "nothing is compared" in said
+    assert "unequal half-widths (arctan" in said
 
 
 def test_replay_without_any_gate_says_so(tmp_path: Path, capsys) -> None:
