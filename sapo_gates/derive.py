@@ -109,7 +109,7 @@ def _antiderivative(weight: Expr) -> Expr | None:
 
     What is found does not depend on how fast the machine is.
     """
-    for way in _WAYS:
+    for way in _WAYS if _is_promising(weight) else ():
         try:
             primitive = interrupted(HANG, lambda way=way: way(weight))
             value = 1 + primitive - primitive.subs(r, 1)
@@ -120,6 +120,29 @@ def _antiderivative(weight: Expr) -> Expr | None:
         except (OutOfTime, NotImplementedError, ValueError, TypeError, ArithmeticError, AttributeError):
             continue
     return None
+
+
+def _is_promising(weight: Any) -> bool:
+    """Whether every term is rational in one function of r, or in several of something linear.
+
+    On products of others, such as sech(r)/sqrt(1 + r^2), sympy spends a minute to find nothing.
+    """
+    if isinstance(weight, Piecewise):
+        return all(_is_promising(piece) for piece, _ in weight.args)
+    if weight.is_Add:
+        return all(_is_promising(term) for term in weight.args)
+    functions = _functions(weight)
+    return len(functions) <= 1 or all(f.is_Function and not f.args[0].diff(r).has(r) for f in functions)
+
+
+def _functions(e: Any) -> set[Any]:
+    """The outermost functions and broken powers of r in a term."""
+    if isinstance(e, Piecewise):
+        return set().union(*(_functions(piece) for piece, _ in e.args))
+    if not e.has(r) or (e.is_Pow and e.base == r):
+        return set()
+    broken = e.is_Pow and not e.exp.is_Integer
+    return {e} if e.is_Function or broken else set().union(*(_functions(part) for part in e.args))
 
 
 def _integrates(value: Expr, weight: Expr) -> bool:

@@ -108,10 +108,9 @@ class TorchGate:
     are computed in float64 (in about 100 bits where that is not enough), and to within 4 ulp for float64, which is
     computed in about 100 bits and far slower. Exceptions in float64: a formula that cancels against a transcendental
     function, as 1 + cos does near its zeros; and beyond |z| = 1e140 r is what it is there. Exception in every dtype: a
-    value without closed form is tabulated, and where it vanishes towards an end (`ppos` as r -> 0) it keeps an error
-    below 1e-20 there, not its digits. Gradients of a token are saved
-    as float32 (float64 for float64), so that one factor A and one factor from above each may add half an ulp.
-    `numerics` measures all of it.
+    value without closed form is tabulated, and where it vanishes towards an end it keeps an error below 1e-20 there,
+    not its digits. Gradients of a token are saved as float32 (float64 for float64), so that one factor A and one factor
+    from above each may add half an ulp. `numerics` measures all of it.
 
     The advantage chooses the branch: A > 0 the positive one, everything else, A = 0 included, the negative one.
     Advantages and masks broadcast to the shape of log_ratio; one of shape [B] beside [B, ...] is one number per row.

@@ -6,6 +6,9 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from functorch.compile import min_cut_rematerialization_partition
+from torch._dynamo.backends.common import aot_autograd
+from torch._functorch._aot_autograd.utils import make_boxed_func
 
 from sapo_gates import FAMILIES, Gate
 from sapo_gates.gatefile import parse_gate
@@ -22,7 +25,6 @@ OWN = {
 TAU = '[parameters.tau]\ndomain = "(0, oo)"\npositive = 10\nnegative = "25/2"\n'
 EVERY = [*FAMILIES, *(parse_gate(f'[gate]\nname = "{name}"\n{body}\n{TAU}') for name, body in OWN.items())]
 TYPICAL = [g for g in EVERY if g.name in ("sigmoid", "softsign", "log-sech", "scad", "hard-clip", "vespo", *OWN)]
-SMOOTH = [g for g in TYPICAL if g.name not in ("scad", "hard-clip")]
 
 every_family = pytest.mark.parametrize("family", EVERY, ids=lambda gate: gate.name)
 typical = pytest.mark.parametrize("family", TYPICAL, ids=lambda gate: gate.name)
@@ -58,17 +60,27 @@ def test_value_and_gradient_are_infinite_only_where_the_true_ones_are(family):
 @every_family
 def test_a_nan_stays_one_but_where_nothing_counts(family):
     gate = exported(family)
-    z = torch.tensor([math.nan, math.inf, -math.inf, 1e4] * 2)
-    advantage = torch.tensor([0.0] * 4 + [2.0] * 4)
-    for upstream in (1.0, math.nan):
-        leaf = z.clone().requires_grad_()
-        value = gate(leaf, advantage)
-        value.backward(torch.full_like(z, upstream))
-        assert leaf.grad is not None
-        assert (value[:4] == 0).all()
-        assert (leaf.grad[:4] == 0).all()
-        assert value[4].isnan()
-        assert leaf.grad[4].isnan()
+    for dtype in DTYPES:
+        z = torch.tensor([math.nan, math.inf, -math.inf, 1e4] * 3, dtype=torch.float64).to(dtype)
+        advantage, mask = torch.tensor([0.0] * 4 + [2.0] * 4 + [-3.0] * 4), torch.tensor([1] * 4 + [0] * 4 + [1] * 4)
+        for upstream in (1.0, math.nan):
+            leaf = z.clone().requires_grad_()
+            value = gate(leaf, advantage, mask)
+            value.backward(torch.full_like(z, upstream))
+            assert leaf.grad is not None
+            assert (value[:8] == 0).all()
+            assert (leaf.grad[:8] == 0).all()
+            assert value[8].isnan()
+            assert leaf.grad[8].isnan()
+
+
+@every_family
+def test_a_tail_is_not_rounded_away_while_float32_can_hold_it(family):
+    gate, z = exported(family), torch.tensor([40.0, -40.0, 80.0, -80.0])
+    for advantage in (torch.tensor(1.0), torch.tensor(-1.0)):
+        true = gate.score_weight(z.double(), advantage).float()
+        for score in (gate.score_weight(z, advantage), gradient(gate.value, z, advantage)):
+            torch.testing.assert_close(score, true, rtol=2.0**-23, atol=0)
 
 
 @typical
@@ -81,7 +93,7 @@ def test_it_runs_without_looking_at_a_number_as_on_any_other_device(family):
     assert gate.weight(z, advantage).device.type == gate.score_weight(z.double(), advantage).device.type == "meta"
 
 
-@typical
+@every_family
 def test_the_same_input_gives_the_same_bits(family):
     gate, z = exported(family), torch.linspace(-4, 4, 70_000).reshape(7, 10_000)
     advantage = torch.tensor([1.0, -1.0, 0.5, 2.0, -3.0, 0.0, 1.0])
@@ -93,7 +105,7 @@ def test_the_same_input_gives_the_same_bits(family):
         torch.use_deterministic_algorithms(False)
 
 
-@typical
+@every_family
 @any_dtype
 def test_it_runs_under_vmap_and_functional_grad(family, dtype):
     gate, z = exported(family), torch.linspace(-1, 1, 6, dtype=torch.float64).to(dtype)
@@ -105,7 +117,7 @@ def test_it_runs_under_vmap_and_functional_grad(family, dtype):
     assert torch.equal(slopes, gradient(gate, z, advantages[1]))
 
 
-@typical
+@every_family
 def test_autocast_changes_nothing(family):
     gate, z, advantage = exported(family), torch.linspace(-1, 1, 8), torch.tensor(-1.0)
     expected = gate(z, advantage), gradient(gate, z, advantage)
@@ -114,8 +126,8 @@ def test_autocast_changes_nothing(family):
         assert torch.equal(gradient(gate, z, advantage), expected[1])
 
 
-@pytest.mark.parametrize("family", SMOOTH, ids=lambda gate: gate.name)
-def test_first_and_second_derivatives_agree_with_differences(family):
+@every_family
+def test_first_and_second_derivatives_agree_with_differences_beside_corners(family):
     gate = exported(family)
     z = torch.tensor([-0.31, -0.06, 0.04, 0.17], dtype=torch.float64, requires_grad=True)
     advantage = torch.tensor([1.0, -1.0, 2.0, -0.5])
@@ -133,26 +145,27 @@ def test_a_second_derivative_counts_where_the_first_is_zero_and_a_third_is_refus
         torch.autograd.grad(second, z)
 
 
-def compiles(family: Gate, dtype: torch.dtype, backend: str) -> None:
-    """Without a graph break, to the same numbers; under inductor to within its own exp."""
-    gate, z = exported(family), torch.linspace(-3, 3, 64, dtype=torch.float64).reshape(8, 8).to(dtype)
+def compiles(families: list[Gate], dtype: torch.dtype, backend: str) -> None:
+    """All in one graph without a break, to the same numbers; under inductor to within its own exp."""
+    gates, z = [exported(family) for family in families], torch.linspace(-3, 3, 64, dtype=torch.float64).to(dtype)
     advantage, mask = torch.tensor([1.0, -1.0, 0.0, 2.0] * 2), torch.arange(64).reshape(8, 8) % 5
+    each = lambda zs, a: torch.stack([gate(z, a, mask) for gate, z in zip(gates, zs, strict=True)])  # noqa: E731
+    zs = z.reshape(8, 8).expand(len(gates), 8, 8).contiguous()
     torch._dynamo.reset()
-    compiled = torch.compile(lambda z, a: gate(z, a, mask), fullgraph=True, backend=backend)
+    compiled = torch.compile(each, fullgraph=True, backend=backend)
     tolerance = 0.0 if backend == "aot_eager" else torch.finfo(dtype).eps
     close = lambda mine, theirs: torch.testing.assert_close(mine, theirs, rtol=tolerance, atol=0)  # noqa: E731
-    close(compiled(z, advantage), gate(z, advantage, mask))
-    close(gradient(compiled, z, advantage), gradient(lambda z, a: gate(z, a, mask), z, advantage))
+    close(compiled(zs, advantage), each(zs, advantage))
+    close(gradient(compiled, zs, advantage), gradient(each, zs, advantage))
 
 
 quietly = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # torch's own, while it traces and compiles
 
 
 @quietly
-@typical
-@pytest.mark.parametrize("dtype", [torch.float64, torch.float32], ids=str)
-def test_it_compiles_without_a_graph_break_to_the_same_numbers(family, dtype):
-    compiles(family, dtype, "aot_eager")
+@pytest.mark.parametrize("dtype", [torch.float32, pytest.param(torch.float64, marks=pytest.mark.slow)], ids=str)
+def test_every_family_compiles_without_a_graph_break_to_the_same_numbers(dtype):
+    compiles(EVERY, dtype, "aot_eager")
 
 
 @quietly
@@ -160,27 +173,38 @@ def test_it_compiles_without_a_graph_break_to_the_same_numbers(family, dtype):
 @typical
 def test_it_compiles_to_machine_code(family):
     for dtype in (torch.float32, torch.float64):
-        compiles(family, dtype, "inductor")
+        compiles([family], dtype, "inductor")
+
+
+@quietly
+def test_a_compiled_backward_pass_reads_the_score_weight_and_computes_nothing_again():
+    kernels: list[torch.fx.GraphModule] = []
+
+    def kept(graph, inputs):
+        kernels.append(graph)
+        return make_boxed_func(graph.forward)
+
+    backend = aot_autograd(fw_compiler=kept, bw_compiler=kept, partition_fn=min_cut_rematerialization_partition)
+    gate, z = exported(EVERY[0]), torch.linspace(-1, 1, 64).reshape(8, 8)
+    torch._dynamo.reset()
+    gradient(torch.compile(gate, backend=backend), z, torch.ones(8))
+    forward, backward = ([str(node.target) for node in kernel.graph.nodes] for kernel in kernels)
+    assert any("exp" in target for target in forward)
+    assert not any("exp" in target for target in backward if "expand" not in target)
 
 
 @pytest.mark.slow
 @every_family
 def test_it_is_right_to_an_ulp_in_every_dtype(family):
-    assert not failed(family, check(exported(family), examples=2))
-
-
-def failed(family, evidence):
-    """What does not hold; but the value of ppos is a table, and vanishes as r -> 0: see the next test."""
-    tabulated = [("value", "positive")] if family.name == "ppos" else []
-    return [e for e in evidence if not e["holds"] and (e["quantity"], e["sign"]) not in tabulated]
+    assert all(entry["holds"] for entry in check(exported(family), examples=2))
 
 
 def test_a_tabulated_value_that_vanishes_keeps_a_small_error_there_and_not_every_digit():
-    gate = exported(next(family for family in EVERY if family.name == "ppos"))
+    gate = exported(parse_gate('[gate]\nname = "table"\nweight = "Piecewise((1, r <= 6/5), (sech(r^2), True))"'))
     z = torch.linspace(-120, 0, 2001, dtype=torch.float64)
     for dtype, rounding in ((torch.float64, 1e-15), (torch.float32, 2.0**-24)):
         at = z.to(dtype)
-        ratio = at.double().exp()  # f = r up to r = 6/5
+        ratio = at.double().exp()
         error = (gate.value(at, torch.tensor(1.0)).double() - ratio).abs()
         assert (error <= rounding * ratio + 1e-20).all()
 
@@ -190,5 +214,5 @@ def test_a_tabulated_value_that_vanishes_keeps_a_small_error_there_and_not_every
 @pytest.mark.parametrize("family", FAMILIES, ids=lambda gate: gate.name)
 def test_it_is_right_at_every_number_of_sixteen_bits(family, dtype):
     evidence = check_every(exported(family), dtype)
-    assert not failed(family, evidence)
+    assert all(entry["holds"] for entry in evidence)
     assert all(entry["kind"] == "exhaustive" and entry["examples"] > 60_000 for entry in evidence)
