@@ -205,9 +205,7 @@ def _spelled(e: Any) -> tuple[str, int]:
         return _piecewise(e), _ATOM
     if isinstance(e, sympy.log) and e.args[0].is_Add and Integer(1) in e.args[0].args:  # type: ignore[union-attr]
         return f"log1p({_text(Add(*e.args, -1))})", _ATOM
-    if e.func is inverse:
-        return f"1/{_text(e.args[0], _POWER)}", _PRODUCT
-    if isinstance(e, AppliedUndef):  # a primitive without closed form
+    if isinstance(e, AppliedUndef):  # `inverse`, or a primitive without closed form
         return f"{e.func.__name__}({_text(e.args[0])})", _ATOM
     name = "sigmoid" if e.func is sigmoid else _EXPORTED.get(e.func.__name__)
     if name is None:

@@ -226,6 +226,11 @@ def absolute(u: Number) -> Number:
     return where(u.sign() < 0, -u, u) if isinstance(u, Wide) else torch.abs(u)
 
 
+def inverse(u: Number) -> Number:
+    """1/u, which torch would make two operations of."""
+    return 1 / u if isinstance(u, Wide) else torch.reciprocal(u)
+
+
 def sign(u: Number) -> Number:
     """-1, 0 or 1."""
     return u.lift(u.sign()) if isinstance(u, Wide) else torch.sign(u)
