@@ -26,7 +26,7 @@ from sapo_gates.requirements.stated import Stated, parse
 from sapo_gates.timelimit import deadline
 from sapo_gates.verdict import SIGNS, Proved, Refuted, Sign, Undecided, Witness
 
-FORMAT = "sapo-gates-certificate/1"
+FORMAT = "sapo-gates-certificate/2"
 DEFAULT_BUDGET = 60.0  # seconds; the families of the papers take a tenth of one
 
 

@@ -96,7 +96,7 @@ def test_a_change_anywhere_is_noticed(path: tuple[Any, ...], new: Any) -> None:
 
 @pytest.mark.parametrize(
     "content",
-    ["", "[]", "{}", "3", '{"format": "other"}', '{"format": "sapo-gates-certificate/1"}', "\x00", "[" * 9999],
+    ["", "[]", "{}", "3", '{"format": "other"}', '{"format": "sapo-gates-certificate/2"}', "\x00", "[" * 9999],
 )
 def test_what_is_no_certificate_is_refused(content: str, tmp_path: Path) -> None:
     path = tmp_path / "cert.json"

@@ -20,11 +20,13 @@ from sapo_gates.certificate import certify
 from sapo_gates.errors import RecheckFailed
 from sapo_gates.gate import Gate
 from sapo_gates.gatefile import parse_gate
+from sapo_gates.prove.evidence import section_entry
 from sapo_gates.prove.interval import working_precision
-from sapo_gates.prove.sections import Branch, branches_of, cell_key
+from sapo_gates.prove.sections import Branch, branches_of
 from sapo_gates.prove.signs import SectionProver
 from sapo_gates.prove.tails import Tail, expressions_at_infinity
-from sapo_gates.recheck import claims, proofs, recheck
+from sapo_gates.recheck import cells, claims, limits, proofs, recheck
+from sapo_gates.recheck.boxes import parts
 
 TAU = '[parameters.tau]\ndomain = "{}"\npositive = 0.5\nnegative = 0.5\n'
 FALSE: dict[str, tuple[str, str | None, tuple[str, ...]]] = {  # a gate, its domain, what it breaks
@@ -48,17 +50,17 @@ FALSE: dict[str, tuple[str, str | None, tuple[str, ...]]] = {  # a gate, its dom
 }  # fmt: skip
 CASES = [(name, id_) for name, (_, _, ids) in FALSE.items() for id_ in ids]
 RULES = {
-    "decay": ("derivative", "log-derivative", "terms", "each", "anchor-2", "anchor-3", "fraction-1", "fraction-2"),
-    "at most one": ("bound", "derivative", "log-derivative", "falls-derivative", "anchor-2"),
-    "nonnegative": ("bound",),
+    "weight decays": ("derivative", "terms", "each", "anchor-2", "anchor-3", "fraction-1", "fraction-2", "inverse"),
+    "weight at most": ("bound", "falls-derivative", "falls-terms", "falls-anchor-2", "fraction-1"),
+    "weight at least": ("bound", "falls-derivative", "fraction-1"),
     "weight defined": ("defined",),
     "value defined": ("defined",),
 }
 CLAIMS = {
     "continuously-differentiable": ("value defined", "weight defined"),
-    "unit-peak": ("at most one",),
-    "monotone-decay": ("decay",),
-    "nonnegative-weight": ("nonnegative",),
+    "unit-peak": ("weight at most",),
+    "monotone-decay": ("weight decays",),
+    "nonnegative-weight": ("weight at least",),
     "bounded-score": ("weight defined",),
     "bounded-value": ("value defined", "weight defined"),
 }
@@ -110,56 +112,74 @@ def forged(name: str, id_: str, chance: random.Random) -> dict[str, Any]:
 
 def evidence(gate: Gate, id_: str, chance: random.Random) -> dict[str, Any]:
     """Cells, sections, leaves and terms as a prover writes them, each with a lie now and then."""
-    if id_ == "unit-peak" and chance.random() < 0.1:
-        return {"by": "monotone-decay"}
+    if id_ == "unit-peak" and chance.random() < 0.3:
+        return evidence(gate, "monotone-decay", chance)  # which is enough where it is true
     branches = branches_of(gate.kind, gate.declared("positive"), {p: p.domain for p in gate.parameters_for("positive")})
     cells = [cell(gate, branch, id_, chance) for branch in branches]
-    if len(cells) > 1 and chance.random() < 0.1:
-        cells.pop()
-    return {"cells": json.loads(json.dumps(cells))}
+    tree = chance.choice(cells)
+    if len(cells) > 1 or (gate.parameters and chance.random() < 0.2):
+        tree = {"cut": "tau", "at": chance.choice(["1", "1/2", "0", "7"]), "below": tree, "above": chance.choice(cells)}
+        tree |= {"there": chance.choice(cells)} if chance.random() < 0.5 else {}
+    return {"cells": json.loads(json.dumps(tree))}
 
 
 def cell(gate: Gate, branch: Branch, id_: str, chance: random.Random) -> dict[str, Any]:
-    found: dict[str, Any] = cell_key(branch)
-    if id_ in CLAIMS:
-        names = [n for n in CLAIMS[id_] if gate.kind == "value" or n != "value defined"]
+    sections = [section_entry(branch.chart, section) for section in branch.sections]
+    for index, one in enumerate(sections):
+        names = [n for n in CLAIMS.get(id_, ()) if gate.kind == "value" or n != "value defined"]
         names = names[:1] if id_ == "bounded-value" else names
-        found["sections"] = [
-            {name: leaves(branch, i, name, chance) for name in names} for i in range(len(branch.sections))
-        ]
+        one.update({name: leaves(branch, index, name, chance) for name in names})
+    found: dict[str, Any] = {"sections": sections}
     if id_ in ("vanishing-score", "bounded-score", "bounded-value"):
         found["zero"] = terms(branch, 0, chance)
         found["infinity"] = terms(branch, -1, chance)
     if chance.random() < 0.3:
-        places = found["breakpoints"]
-        places.insert(chance.randrange(len(places) + 1), chance.choice(["1/2", "2", "3", "7", "5"]))
-        if "sections" in found:
-            found["sections"].append(copy.deepcopy(chance.choice(found["sections"])))
+        lie_about_places(sections, chance)
     return found
 
 
+def lie_about_places(sections: list[dict[str, Any]], chance: random.Random) -> None:
+    """A section cut in two, left out, shortened, or run through in another way."""
+    index = chance.randrange(len(sections))
+    one = sections[index]
+    match chance.choice([0, 0, 0, 0, 0, 1, 2, 3, 4]):
+        case 0:
+            at = chance.choice(["1/2", "2", "3", "7", "5"])
+            for name in one.keys() & RULES.keys():
+                one[name] = {"form": one[name]["form"], "leaves": {"rule": chance.choice(RULES[name])}}
+            sections[index : index + 1] = [{**one, "to": at}, {**one, "from": at}]
+        case 1:
+            sections.pop(index)
+        case 2:
+            one[chance.choice(["from", "to"])] = chance.choice(["0", "1", "2", "7", "oo", "-oo"])
+        case 3:
+            one["r"] = chance.choice(["r**2", "1 + t_", "1/r", "r + 1", "exp(u_)", "1 + u_/tau", "2*r - 1", "0*r + 1"])
+        case _:
+            one["r"] = f"({one['r']})**3"
+
+
 def leaves(branch: Branch, index: int, name: str, chance: random.Random) -> dict[str, Any]:
-    """The section's whole box, split a few times, each part with some rule."""
+    """A tree of cuts through the section, each leaf with some rule; now and then a branch of it is lost."""
     section = branch.sections[index]
-    boxes_ = [SectionProver(branch, section).box()]
-    for _ in range(chance.randrange(6)):
-        box = boxes_.pop(chance.randrange(len(boxes_)))
-        symbol = chance.choice(list(box))
-        boxes_ += [{**box, symbol: half} for half in box[symbol].halves()]
-    chance.shuffle(boxes_)
-    if chance.random() < 0.3 and len(boxes_) > 1:
-        boxes_.pop()
-    return {
-        "weight": sympy.sstr(section.weight),
-        "leaves": [
-            {"box": {str(s): [end(r.lower), end(r.upper)] for s, r in box.items()}, "rule": chance.choice(RULES[name])}
-            for box in boxes_
-        ],
-    }
+    tree = cut(SectionProver(branch, section).box(eliminated=True), name, chance.choice([0, 0, 1, 2, 3]), chance)
+    form = section.value if name == "value defined" and section.value is not None else section.weight
+    found = {"form": sympy.sstr(form), "leaves": tree}
+    if chance.random() < 0.1:
+        found["inverse"] = chance.choice(["-s_**2", "s_", "0", "1", "-1", sympy.sstr(form.diff(section.t))])
+    return found
 
 
-def end(number: Any) -> str:
-    return ("oo" if number > 0 else "-oo") if isinstance(number, float) else str(number)
+def cut(box: Any, name: str, depth: int, chance: random.Random) -> dict[str, Any]:
+    if depth == 0:
+        return {"rule": chance.choice(RULES[name])}
+    symbol = chance.choice(list(box))
+    below, above = box[symbol].halves()
+    sides = {"below": below, "above": above, "there": type(below)(below.upper, below.upper)}
+    if chance.random() < 0.8:
+        sides.pop(chance.choice([*["there"] * 8, "below", "above"]))
+    at = str(below.upper) if chance.random() < 0.97 else chance.choice(["0", "1", "100"])
+    inner = {side: cut({**box, symbol: part}, name, depth - 1, chance) for side, part in sides.items()}
+    return {"cut": str(symbol), "at": at, **inner}
 
 
 def terms(branch: Branch, index: int, chance: random.Random) -> list[dict[str, str]]:
@@ -202,23 +222,38 @@ def always(*_: object, **__: object) -> bool:
     return True
 
 
-HOLES: dict[str, tuple[str, str, Any, str, str]] = {  # module and name, what stands there instead, gate, requirement
-    "leaves need not cover": ("claims", "covers", always, "negative", "nonnegative-weight"),
-    "a jump at a breakpoint is overlooked": ("proofs", "is_smooth", always, "corner", "continuously-differentiable"),
-    "a jump up is overlooked": ("proofs", "_does_not_jump_up", always, "jump up", "monotone-decay"),
-    "w(1) = 1 is taken for granted": ("proofs", "_weight_is_one", always, "peak of half", "first-order-agreement"),
-    "any limit will do": ("proofs", "_vanishes", always, "slow tail", "vanishing-score"),
-    "anything bounded is bounded at 0": ("proofs", "_rises_from_zero", always, "infinite at 0", "bounded-score"),
-    "every spelling is the weight's": ("claims", "same", always, "slow tail at small tau", "vanishing-score"),
+def nothing(*_: object, **__: object) -> None:
+    """A check that never fails."""
+
+
+def any_limit(*arguments: Any) -> None:
+    """at_end, whatever the limits are."""
+    claims.at_end(*arguments[:-1], always)
+
+
+def first_part_only(tree: dict[str, Any], box: Any) -> Any:
+    """The parts of a tree of cuts, but for all that lie above the first cut."""
+    return list(parts(tree, box))[:1]
+
+
+HOLES: dict[str, tuple[Any, str, Any, str, str]] = {  # module and name, what stands there instead, gate, requirement
+    "some leaves are not looked at": (claims, "parts", first_part_only, "negative", "nonnegative-weight"),
+    "a jump at a breakpoint is overlooked": (proofs, "is_smooth", always, "corner", "continuously-differentiable"),
+    "a jump up is overlooked": (proofs, "does_not_jump_up", nothing, "jump up", "monotone-decay"),
+    "w(1) = 1 is taken for granted": (proofs, "weight_is_one", nothing, "peak of half", "first-order-agreement"),
+    "any limit will do": (proofs, "at_end", any_limit, "slow tail", "vanishing-score"),
+    "anything bounded is bounded at 0": (limits.Limit, "tends", always, "infinite at 0", "bounded-score"),
+    "every spelling is the weight's": (claims, "same", always, "slow tail at small tau", "vanishing-score"),
     "a weight undefined somewhere is continuous": (
-        "claims", "continuous", always, "jump inside", "continuously-differentiable",
+        claims, "continuous", always, "jump inside", "continuously-differentiable",
     ),
+    "where sections meet is not looked at": (cells, "pairwise", lambda _: (), "pole", "continuously-differentiable"),
 }  # fmt: skip
 
 
 @pytest.mark.parametrize("hole", HOLES)
 def test_the_forger_finds_a_hole_planted_into_the_checker(hole: str, monkeypatch: pytest.MonkeyPatch) -> None:
     module, name, instead, gate, id_ = HOLES[hole]
-    monkeypatch.setattr({"claims": claims, "proofs": proofs}[module], name, instead)
+    monkeypatch.setattr(module, name, instead)
     chance = random.Random(f"hole: {hole}")
     assert any(passes(forged(gate, id_, chance)) for _ in range(200)), "no forgery passes"

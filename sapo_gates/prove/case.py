@@ -12,14 +12,15 @@ from sympy import Expr
 
 from sapo_gates.functions import substitute
 from sapo_gates.gate import Domain, Gate, Parameter
-from sapo_gates.prove.boxes import Budget, Closed, Leaf, Open, Violated
+from sapo_gates.prove.boxes import Budget, Closed, Open, Violated
 from sapo_gates.prove.enclose import compiled
+from sapo_gates.prove.evidence import end_text, place_evidence
 from sapo_gates.prove.forms import SYMPY_GIVES_UP, forms_of, tamed
 from sapo_gates.prove.interval import Interval, Undefined
 from sapo_gates.prove.limits import ZERO_FROM_ABOVE, Limit, limit
 from sapo_gates.prove.points import parameter_points
 from sapo_gates.prove.removable import filled
-from sapo_gates.prove.sections import Branch, Section, Unsupported, branches_of, cell_key, domain_interval
+from sapo_gates.prove.sections import Branch, Section, Unsupported, branches_of, domain_interval
 from sapo_gates.prove.signs import Claim, SectionProver
 from sapo_gates.prove.tails import S
 from sapo_gates.timelimit import OutOfTime, interrupted
@@ -82,7 +83,7 @@ class Case:
     def _sought(self, requirement: Requirement) -> Verdict:
         """The verdict; what the machinery cannot place is undecided, and says why."""
         try:
-            return interrupted(max(self.budget.left, LEAST_SECONDS), lambda: requirement.prove(self))
+            return interrupted(max(self.budget.left, LEAST_SECONDS), lambda: self._with_place(requirement.prove(self)))
         except OutOfTime:
             return Undecided(method="time", left="the budget ended in the middle of a rewriting of the formula")
         except Unsupported as error:
@@ -91,6 +92,13 @@ class Case:
             return Undecided(method="enclosure", left=str(error))
         except SYMPY_GIVES_UP as error:
             return Undecided(method="rewriting", left=f"SymPy gives up on the formula: {str(error)[:200]}")
+
+    def _with_place(self, verdict: Verdict) -> Verdict:
+        """A refutation with the sections around its witness, unless it has its own."""
+        if isinstance(verdict, Refuted) and "sections" not in verdict.evidence:
+            place = place_evidence(self.branches, verdict.witness)
+            return replace(verdict, evidence={**place, **verdict.evidence})
+        return verdict
 
     def _refuted_at_points(self, requirement: Requirement) -> Refuted | None:
         """A refutation at single parameter values, where corners can be placed that cannot be for all."""
@@ -161,53 +169,11 @@ class Case:
         return Settled(branch, provers[0].section, provers[0].settle(claim, self.budget))
 
 
-def cells_evidence(case: Case, *claims: Claim, **others: Sequence[object]) -> dict[str, object]:
-    """What `recheck` needs: every cell, with each claim on every section and whatever else there is for each cell."""
-    cells: list[dict[str, object]] = []
-    for index, branch in enumerate(case.branches):
-        cell = {**cell_key(branch), **{name: found[index] for name, found in others.items()}}
-        if claims:
-            own = [[one for one in case.claim(claim) if one.branch is branch] for claim in claims]
-            cell["sections"] = [
-                {claim: _section_evidence(one) for claim, one in zip(claims, section, strict=True)}
-                for section in zip(*own, strict=True)
-            ]
-        cells.append(cell)
-    return {"cells": cells}
-
-
-def _section_evidence(settled: Settled) -> dict[str, object]:
-    """The form of the weight, and the leaves."""
-    assert isinstance(settled.outcome, Closed)
-    leaves = [leaf_evidence(leaf) for leaf in settled.outcome.leaves]
-    return {"weight": sympy.sstr(settled.section.weight), **inverse_form(settled), "leaves": leaves}
-
-
-def inverse_form(settled: Settled) -> dict[str, object]:
-    """w' in s = 1/t, if a leaf was settled by it."""
-    assert isinstance(settled.outcome, Closed)
-    if all(leaf.rule != "inverse" for leaf in settled.outcome.leaves):
-        return {}
-    return {"inverse": sympy.sstr(SectionProver(settled.branch, settled.section).inverse_slope)}
-
-
-def leaf_evidence(leaf: Leaf) -> dict[str, object]:
-    """A leaf as texts: the range of t and of each parameter, and the rule."""
-    return {
-        "box": {str(symbol): [_end(range_.lower), _end(range_.upper)] for symbol, range_ in leaf.box.items()},
-        "rule": leaf.rule,
-    }
-
-
-def _end(end: object) -> str:
-    return ("oo" if end > 0 else "-oo") if isinstance(end, float) else str(end)
-
-
 def first_open(settled: Sequence[Settled]) -> str | None:
     """The first box that was not closed, in words, or None."""
     for one in settled:
         if not isinstance(one.outcome, Closed):
-            parts = [f"{s} in [{_end(b.lower)}, {_end(b.upper)}]" for s, b in one.outcome.box.items()]
+            parts = [f"{s} in [{end_text(b.lower)}, {end_text(b.upper)}]" for s, b in one.outcome.box.items()]
             return f"not settled on {', '.join(parts)} ({one.branch.chart.kind} chart)"
     return None
 

@@ -119,16 +119,6 @@ class Branch:
         return {**self.domains, **self.eliminated}
 
 
-def cell_key(branch: Branch) -> dict[str, object]:
-    """A branch as certificates name it: the chart, the cell of parameters and the breakpoints in the chart's x."""
-    return {
-        "chart": branch.chart.kind,
-        "eliminates": str(branch.chart.parameter) if branch.chart.parameter is not None else None,
-        "domains": {str(p): str(domain) for p, domain in branch.all_domains.items()},
-        "breakpoints": [sympy.sstr(place) for place in branch.breakpoints],
-    }
-
-
 def domain_interval(domain: Domain) -> Interval:
     """The domain as an interval; open ends stay open where they are dyadic."""
     return Interval.of(as_end(domain.lower), as_end(domain.upper), domain.lower_open, domain.upper_open)
@@ -139,10 +129,13 @@ def as_end(end: Expr) -> Fraction | float:
     return Fraction(int(end.p), int(end.q)) if isinstance(end, Rational) else float(end)
 
 
-def branches_of(kind: Kind, declared: Expr, domains: Mapping[Parameter, Domain]) -> tuple[Branch, ...]:
+def branches_of(
+    kind: Kind, declared: Expr, domains: Mapping[Parameter, Domain], ratios: Collection[Expr] | None = None
+) -> tuple[Branch, ...]:
     """The declared expression on cells that cover these domains, each in the chart with fewest parameters.
 
     One cell, unless corners of the formula change their order or cross 1 at some parameter value.
+    ratios: further breakpoints, which are numbers; then the chart is that of the ratio.
 
     Raises:
         Unsupported: a corner that cannot be placed, with what it is.
@@ -155,7 +148,7 @@ def branches_of(kind: Kind, declared: Expr, domains: Mapping[Parameter, Domain])
     while cells:
         cell = cells.pop()
         try:
-            finished.append(_on_cell(value, weight, cell))
+            finished.append(_on_cell(value, weight, cell, ratios))
         except Straddles as straddles:
             parts = _cut(cell, straddles.switch)
             if len(finished) + len(cells) + len(parts) > MAX_CELLS:
@@ -196,12 +189,12 @@ def _cut(cell: Mapping[Symbol, Domain], switch: Expr) -> list[dict[Symbol, Domai
     return [{**cell, parameter: part} for part in (*parts, *(Domain(c, c, False, False) for c in cuts))]
 
 
-def _on_cell(value: Expr | None, weight: Expr, cell: dict[Symbol, Domain]) -> Branch:
+def _on_cell(value: Expr | None, weight: Expr, cell: dict[Symbol, Domain], ratios: Collection[Expr] | None) -> Branch:
     """The chart with the fewest parameters on one cell."""
     points = {p: domain.lower for p, domain in cell.items() if domain.lower == domain.upper}
     value, weight = (None if e is None else substitute(e, points) for e in (value, weight))
     assert weight is not None
-    for parameter, domain in cell.items():
+    for parameter, domain in cell.items() if ratios is None else ():
         if parameter in points or not domain.is_positive or not parameter.is_positive:
             continue
         for kind in ("scaled", "log-scaled"):
@@ -212,7 +205,7 @@ def _on_cell(value: Expr | None, weight: Expr, cell: dict[Symbol, Domain]) -> Br
             decisive = [*branch.breakpoints, *(section.weight for section in branch.sections)]
             if not any(parameter in expression.free_symbols for expression in decisive):
                 return branch
-    return _in_chart(Chart("ratio"), value, weight, cell)
+    return _in_chart(Chart("ratio"), value, weight, cell, ratios or ())
 
 
 def _moved(expression: Expr, chart: Chart) -> Expr:
@@ -232,12 +225,14 @@ def _without_positive_factors(relation: Relational) -> Expr:
     return type(relation)(switch, 0)
 
 
-def _in_chart(chart: Chart, value: Expr | None, weight: Expr, cell: Mapping[Symbol, Domain]) -> Branch:
+def _in_chart(
+    chart: Chart, value: Expr | None, weight: Expr, cell: Mapping[Symbol, Domain], others: Collection[Expr] = ()
+) -> Branch:
     weight = _moved(weight, chart)
     value = None if value is None else _moved(value, chart)
     domains = {p: domain for p, domain in cell.items() if p != chart.parameter}
     switches = _switches([weight] + ([] if value is None else [value]))
-    corners = list(dict.fromkeys(zero for switch in switches for zero in zeros(switch, chart.x)))
+    corners = list(dict.fromkeys([*others, *(zero for switch in switches for zero in zeros(switch, chart.x))]))
     breakpoints = _ordered(corners, chart, domains)
     sections = _between(breakpoints, switches, chart, domains, weight, value)
     holes = [hole for section in sections for hole in _holes(section, chart, domains)]
@@ -260,7 +255,7 @@ def _between(
     sections: list[Section] = []
     for lower, upper in pairwise(ends):
         side = "left" if len(sections) <= breakpoints.index(chart.on_policy) else "right"
-        t, position, t_lower, t_upper = _coordinate(chart, lower, upper)
+        t, position, t_lower, t_upper = coordinate(chart, lower, upper)
         inside = {**domains, t: Domain(_number(t_lower), _number(t_upper), True, True)}
         signs = _signs_on(switches, _sign_finder({chart.x: position}, inside), domains)
         w, f = (None if e is None else substitute(resolve(e, signs), {chart.x: position}) for e in (weight, value))
@@ -410,7 +405,7 @@ INVERSES: dict[Any, tuple[Expr, Expr, Callable[[Expr], Expr]]] = {
 ZERO_AT_ZERO = (sympy.sinh, sympy.tanh, sympy.atan, sympy.asinh, sympy.erf)
 
 
-def _coordinate(chart: Chart, lower: Expr, upper: Expr) -> tuple[Symbol, Expr, Fraction | float, Fraction | float]:
+def coordinate(chart: Chart, lower: Expr, upper: Expr) -> tuple[Symbol, Expr, Fraction | float, Fraction | float]:
     """t, x(t) and the range of t on a section; t = x where both ends are numbers that intervals hold exactly."""
     t = Symbol("t_", real=True)
     if all(end.is_infinite or (isinstance(end, Rational) and end.q & (end.q - 1) == 0) for end in (lower, upper)):
@@ -420,6 +415,18 @@ def _coordinate(chart: Chart, lower: Expr, upper: Expr) -> tuple[Symbol, Expr, F
     if lower is -sympy.oo:
         return t, upper + t, float("-inf"), Fraction(0)
     return t, lower + t * (upper - lower), Fraction(0), Fraction(1)
+
+
+def in_x(branch: Branch, section: Section, expression: Expr) -> Expr:
+    """An expression in the section's t as one in the chart's x."""
+    x, t = branch.chart.x, section.t
+    if t == x:
+        return expression
+    if section.upper is sympy.oo:
+        return substitute(expression, {t: x - section.lower})
+    if section.lower is -sympy.oo:
+        return substitute(expression, {t: x - section.upper})
+    return substitute(expression, {t: (x - section.lower) / (section.upper - section.lower)})
 
 
 def _sign(expression: Expr, ranges: Mapping[Symbol, Interval]) -> int | None:

@@ -273,7 +273,7 @@ class SectionProver:
             case "decay":
                 return self.decay_rules()
             case "at most one":
-                return self._at_most_one_rules()
+                return self.at_most_rules(sympy.Integer(1))
             case "nonnegative":
                 bound: Rule = lambda ranges, box: _tries(lambda: _settles(self.weight(ranges)))  # noqa: E731
                 return [("bound", bound), *self._fraction_rules(self.section.weight, 1)]
@@ -314,11 +314,11 @@ class SectionProver:
                     return Violated(box)
         return None
 
-    def _at_most_one_rules(self) -> list[tuple[str, Rule]]:
-        """w <= 1, given that w = 1 at r = 1."""
-        excess = enclosure_of(self.section.weight - 1)
+    def at_most_rules(self, number: Expr) -> list[tuple[str, Rule]]:
+        """w <= c; where c = 1, given that w = 1 at r = 1."""
+        excess = enclosure_of(self.section.weight - number)
         inner_end, outer_end = ("lower", "upper") if self.section.side == "right" else ("upper", "lower")
-        touches_one = getattr(self.section, inner_end) == self.branch.chart.on_policy
+        touches_one = number == 1 and getattr(self.section, inner_end) == self.branch.chart.on_policy
 
         def next_to_one(rule: Rule) -> Rule:
             def restricted(ranges: Mapping[Symbol, Interval], box: Box) -> bool:

@@ -9,8 +9,9 @@ same on (0, R] makes f unbounded as r -> 0: f(R) - f(r) is the integral of phi o
 
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
+from math import ceil, floor
 from typing import ClassVar, Literal
 
 import sympy
@@ -22,7 +23,7 @@ from sapo_gates.prove.enclose import compiled
 from sapo_gates.prove.forms import is_shown, log_derivative, normal, tamed
 from sapo_gates.prove.interval import INFINITY, Interval, Undefined
 from sapo_gates.prove.limits import TO_INFINITY, TO_MINUS_INFINITY, ZERO_FROM_ABOVE, Limit, limit
-from sapo_gates.prove.sections import Branch, Section, domain_interval
+from sapo_gates.prove.sections import Branch, Section, domain_interval, in_x
 
 S = Symbol("s_", positive=True)
 
@@ -118,6 +119,20 @@ class Tail:
         """Equal expressions in t or in s = 1/t."""
         return [(form, variable) for form, variable, _ in expressions_at_infinity(expression, self.section.t)]
 
+    def in_x(self, parameters: Mapping[Symbol, Rational]) -> "Tail | None":
+        """The same in the chart's x, from a binary fraction on that is near its start at these parameters."""
+        start = _binary_near(substitute(self.section.lower, parameters), up=True)
+        return None if start is None else self._moved(t_lower=start)
+
+    def _moved(self, **ends: Fraction) -> "Tail":
+        x = self.branch.chart.x
+        weight = in_x(self.branch, self.section, self.section.weight)
+        whole = {
+            "t_lower": float("-inf") if self.branch.chart.lower.is_infinite else Fraction(0),
+            "t_upper": float("inf"),
+        }
+        return replace(self, section=replace(self.section, t=x, position=x, weight=weight, **{**whole, **ends}))
+
     def limit(self, expression: Expr) -> tuple[Limit, Expr] | None:
         """The limit of a parameter-free expression at the end, and the form that shows it."""
         return limit_at_infinity(expression, self.section.t, {})
@@ -177,6 +192,11 @@ class Head(Tail):
         """Equal expressions in t."""
         return [(form, self.section.t) for form in (expression, tamed(sympy.cancel, expression))]
 
+    def in_x(self, parameters: Mapping[Symbol, Rational]) -> "Tail | None":
+        """The same in the chart's x, up to a binary fraction that is near its start at these parameters."""
+        start = _binary_near(substitute(self.section.upper, parameters), up=False)
+        return None if start is None else self._moved(t_upper=start)
+
     def limit(self, expression: Expr) -> tuple[Limit, Expr] | None:
         """The limit of a parameter-free expression as r -> 0, and the form that shows it."""
         end = TO_MINUS_INFINITY if isinstance(self.section.t_lower, float) else ZERO_FROM_ABOVE
@@ -195,6 +215,21 @@ class TailBound:
     sign: int
     rule: str
     form: str
+
+
+def _binary_near(number: Expr, *, up: bool) -> Fraction | None:
+    """A binary fraction at or above (below) a number, and with the same sign; None for a huge one."""
+    if isinstance(number, Rational) and number.q & (number.q - 1) == 0:
+        return Fraction(int(number.p), int(number.q))
+    range_ = compiled(number)({})
+    end = range_.upper if up else range_.lower
+    if not end.is_finite() or abs(end) > 2**60 or abs(end) < 2**-60:
+        return None
+    mantissa, exponent = (int(part) for part in end.man_exp())
+    exact, scale = Fraction(mantissa) * Fraction(2) ** exponent, 1
+    while abs(exact * scale) < 64:
+        scale *= 2
+    return Fraction(ceil(exact * scale) if up else floor(exact * scale), scale)
 
 
 def _range(expression: Expr, box: Mapping[Symbol, Interval]) -> Interval | None:

@@ -12,15 +12,16 @@ import sympy
 from flint import arb
 from sympy import Expr, Pow, Rational, Symbol
 
-from sapo_gates.derive import declared_formula
+from sapo_gates.derive import declared_formula, derivative
 from sapo_gates.functions import r, substitute
 from sapo_gates.gate import Gate, Kind
 from sapo_gates.prove.boxes import Box, Range
 from sapo_gates.prove.enclose import compiled
+from sapo_gates.prove.evidence import sections_between
 from sapo_gates.prove.interval import Interval, Undefined, working_precision
 from sapo_gates.prove.points import Point, parameter_points, rational
-from sapo_gates.prove.sections import Branch, Section, Unsupported, cell_key, value_at, zeros
-from sapo_gates.prove.tails import Tail, below_number
+from sapo_gates.prove.sections import Branch, Section, Unsupported, value_at, zeros
+from sapo_gates.prove.tails import Tail, TailBound, below_number
 from sapo_gates.verdict import Sign, Witness
 
 WITNESS_PRECISION = 256
@@ -247,12 +248,13 @@ def lower_bounded_tail(gate: Gate, side: Sign, tail: Tail) -> tuple[Witness, dic
 
 
 def _tail_at(tail: Tail, parameters: Point) -> tuple[Witness, dict[str, object]] | None:
-    bound = tail.lower_bound(tail.section.weight, parameters)
-    start = None if bound is None else _first_ratio(tail, bound.start, parameters)
-    if bound is None or start is None:
+    """The tail's bound at exact parameters, told and shown in the chart's x."""
+    in_x = tail.in_x(parameters)
+    bound = None if in_x is None else in_x.lower_bound(in_x.section.weight, parameters)
+    start = None if in_x is None or bound is None else _first_ratio(in_x, bound.start, parameters)
+    if in_x is None or bound is None or start is None:
         return None
-    c = rational(bound.bound)
-    at_zero = tail.end == "zero"
+    c, at_zero = rational(bound.bound), tail.end == "zero"
     found = Witness(
         kind="tail",
         r=("0", str(start)) if at_zero else (str(start),),
@@ -260,19 +262,42 @@ def _tail_at(tail: Tail, parameters: Point) -> tuple[Witness, dict[str, object]]
         enclosure=((str(c), "oo") if bound.sign > 0 else ("-oo", str(-c)),),
         why=f"{'phi' if bound.sign > 0 else '-phi'} >= {c} on {f'(0, {start}]' if at_zero else f'[{start}, oo)'}",
     )
-    key = {**cell_key(tail.branch), "end": tail.end}
-    return found, {"tail": {**key, "start": str(bound.start), "rule": bound.rule, "form": bound.form}}
+    sections = _sections_from(in_x, bound.start, parameters)
+    sections[0 if at_zero else -1][f"score at {'least' if bound.sign > 0 else 'most'}"] = _bound_evidence(
+        in_x, bound, parameters
+    )
+    return found, {"sections": sections}
+
+
+def _sections_from(tail: Tail, start: Fraction, parameters: Point) -> list[dict[str, object]]:
+    """All sections at these parameters, with a breakpoint at the tail's start."""
+    chart, at = tail.branch.chart, rational(start)
+    corners = [substitute(place, parameters) for place in tail.branch.breakpoints]
+    nearest = corners[0] if tail.end == "zero" else corners[-1]
+    places = corners if nearest == at else [at, *corners] if tail.end == "zero" else [*corners, at]
+    return sections_between(chart, [chart.lower, *places, sympy.oo], parameters)
+
+
+def _bound_evidence(tail: Tail, bound: TailBound, parameters: Point) -> dict[str, object]:
+    """phi itself in a form that shows the bound, or its derivative phi * d log phi/d log r * d log r/dt."""
+    if bound.rule == "enclosure":
+        return {"form": bound.form, "leaves": {"rule": "bound"}}
+    phi, ratio = (substitute(e, parameters) for e in (tail.score(tail.section.weight), tail.ratio))
+    rate = sympy.cancel(derivative(ratio, tail.section.t) / ratio)
+    slope = f"{'-' if bound.sign > 0 else ''}({sympy.sstr(phi)})*({bound.form})*({sympy.sstr(rate)})"
+    return {"form": sympy.sstr(phi), "inverse": slope, "leaves": {"rule": "falls-inverse"}}
 
 
 def unbounded_score(gate: Gate, side: Sign, tail: Tail) -> tuple[Witness, dict[str, object]] | None:
     """A tail that is bounded from below where phi has an infinite limit, or grows like a positive power of r."""
     for parameters in parameter_points(gate, side, tail.branch.all_domains):
-        form = _infinite_limit(tail, parameters)
+        in_x = tail.in_x(parameters)
+        form = None if in_x is None else _infinite_limit(in_x, parameters)
         found = None if form is None else _tail_at(tail, parameters)
         if form is not None and found is not None:
             witness, evidence = found
             end = "0" if tail.end == "zero" else "oo"
-            return replace(witness, why=f"|phi| -> oo as r -> {end}; {witness.why}"), {**evidence, "limit": form}
+            return replace(witness, why=f"|phi| -> oo as r -> {end}; {witness.why}"), {**evidence, tail.end: [form]}
     return None
 
 
@@ -280,12 +305,13 @@ def _infinite_limit(tail: Tail, parameters: Point) -> dict[str, str] | None:
     weight = tail.section.weight
     if weight == 0:
         return None
+    key = {"term": sympy.sstr(substitute(weight, parameters))}
     score = tail.limit(substitute(tail.score(weight), parameters))
     if score is not None:
-        return {"rule": "limit", "form": sympy.sstr(score[1])} if score[0].infinite else None
+        return {**key, "rule": "limit", "form": sympy.sstr(score[1])} if score[0].infinite else None
     slope = tail.limit(substitute(tail.score_slope(weight), parameters))
     if slope is not None and slope[0].is_away_from_zero == tail.outwards:
-        return {"rule": "slope", "form": sympy.sstr(slope[1])}
+        return {**key, "rule": "slope", "form": sympy.sstr(slope[1])}
     return None
 
 

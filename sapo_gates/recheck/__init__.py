@@ -15,28 +15,17 @@ from typing import Any
 from sapo_gates.errors import CertificateError, RecheckFailed, SapoGatesError
 from sapo_gates.gate import Gate
 from sapo_gates.gatefile import parse_gate
-from sapo_gates.recheck import proofs, stated
-from sapo_gates.recheck.cells import Branch, Cell, require
+from sapo_gates.recheck.boxes import require
+from sapo_gates.recheck.cells import Branch
+from sapo_gates.recheck.proofs import proved
 from sapo_gates.recheck.spans import working_precision
+from sapo_gates.recheck.statements import PROFILES, read
 from sapo_gates.recheck.witnesses import refuted
 from sapo_gates.verdict import SIGNS
 
 CURE = "give a file that `certify -o` wrote"
 WITNESS_BITS = 512
-FORMAT = "sapo-gates-certificate/1"
-ADMISSIBLE = ("continuously-differentiable", "unit-peak", "monotone-decay", "vanishing-score")
-PROFILES = {
-    "admissible": ADMISSIBLE,
-    "trust-region": (*ADMISSIBLE, "nonnegative-weight", "bounded-value", "bounded-score", "first-order-agreement"),
-}
-PROOFS = {
-    "continuously-differentiable": proofs.continuously_differentiable,
-    "vanishing-score": proofs.vanishing_score,
-    "nonnegative-weight": proofs.nonnegative_weight,
-    "bounded-value": proofs.bounded_value,
-    "bounded-score": proofs.bounded_score,
-    "first-order-agreement": proofs.first_order_agreement,
-}
+FORMAT = "sapo-gates-certificate/2"
 KEYS = {"format": str, "gate": dict, "profile": str, "verdict": str, "precision": int, "versions": dict,
         "requirements": list, "digest": str, "numerics": list}  # fmt: skip
 ENTRY_KEYS = {"id", "sign", "verdict", "scope", "method", "says", "witness", "evidence"}
@@ -94,61 +83,38 @@ def _check(content: Mapping[str, Any], gate: Gate) -> None:
     require(set(content) == set(KEYS), "the certificate has keys of its own")
     named = {"name": gate.name, "text": content["gate"]["text"], "digest": gate.digest}
     require(content["gate"] == named, "the gate's name or digest is not its text's")
-    profile = PROFILES.get(content["profile"])
-    require(profile is not None, "no profile {!r}", content["profile"])
-    assert profile is not None
-    entries = content["requirements"]
-    found = [(entry["id"], entry["sign"]) for entry in entries]
-    own = sorted({i for i, _ in found} - set(profile))
-    require(all(stated.read(i) for i in own), "{} states no requirement", own)
-    every = (*profile, *own)
-    require(sorted(found) == sorted((i, s) for i in every for s in SIGNS), "not every requirement stands there once")
+    require(content["profile"] in PROFILES, "no profile {!r}", content["profile"])
+    entries, found = content["requirements"], {entry["id"] for entry in content["requirements"]}
+    stated = {id_: read(id_) for id_ in {*PROFILES[content["profile"]], *found}}
+    once = sorted((entry["id"], entry["sign"]) for entry in entries) == sorted((i, s) for i in stated for s in SIGNS)
+    require(once, "not every requirement stands there once")
     verdicts = {entry["verdict"] for entry in entries}
     overall = "refuted" if "refuted" in verdicts else "certified" if verdicts == {"proved"} else "undecided"
     require(content["verdict"] == overall, "the verdict is {}, not {}", overall, content["verdict"])
     known: dict[object, dict[object, Any]] = {}
     for sign in SIGNS:
-        shared = known.setdefault(gate.declared(sign), {})
-        mine = {entry["id"]: entry for entry in entries if entry["sign"] == sign}
-        _check_branch(Branch(gate, sign, shared), {id_: mine[id_] for id_ in every})
+        branch = Branch(gate, sign, known.setdefault(gate.declared(sign), {}))
+        for entry in (one for one in entries if one["sign"] == sign):
+            try:
+                _check_entry(branch, *stated[entry["id"]], entry)
+            except RecheckFailed as failure:
+                raise RecheckFailed(f"{entry['id']}, {sign}: {failure}") from failure
+            except Exception as error:
+                raise RecheckFailed(f"{entry['id']}, {sign}: its evidence cannot be read: {error!r}") from error
 
 
-def _check_branch(branch: Branch, entries: Mapping[str, Mapping[str, Any]]) -> None:
-    decay: list[Cell] | None = None
-    # unit-peak may lean on monotone-decay, so that comes first
-    for id_ in sorted(entries, key=lambda id_: id_ != "monotone-decay"):
-        try:
-            verdicts = {other: entry["verdict"] for other, entry in entries.items()}
-            decay = _check_entry(branch, id_, entries[id_], decay, verdicts) or decay
-        except RecheckFailed as failure:
-            raise RecheckFailed(f"{id_}, {branch.sign}: {failure}") from failure
-        except Exception as error:
-            raise RecheckFailed(f"{id_}, {branch.sign}: its evidence cannot be read: {error!r}") from error
-
-
-def _check_entry(
-    branch: Branch, id_: str, entry: Mapping[str, Any], decay: list[Cell] | None, verdicts: Mapping[str, str]
-) -> list[Cell] | None:
-    """Check one entry; returns the sections of a proved monotone-decay."""
+def _check_entry(branch: Branch, kind: str, number: Any, entry: Mapping[str, Any]) -> None:
     parts = ", ".join(f"{name} in {p.domain}" for name, p in branch.parameters.items())
     require(entry["scope"] == (f"for all {parts}" if parts else "the gate as it stands"), "the scope is not {}", parts)
     witness, evidence = entry["witness"], entry["evidence"]
     require((witness is None) == (entry["verdict"] != "refuted"), "a witness stands where it should not, or is missing")
     match entry["verdict"]:
         case "proved":
-            if id_ == "monotone-decay":
-                return proofs.monotone_decay(branch, evidence)
-            if id_ == "unit-peak":
-                proofs.unit_peak(branch, evidence, decay)
-            elif id_ not in PROOFS:
-                stated.proved(branch, id_, evidence, decay, verdicts)
-            else:
-                PROOFS[id_](branch, evidence)
+            proved(branch, kind, number, evidence)
         case "refuted":
             with working_precision(WITNESS_BITS):
-                (stated.refuted if stated.read(id_) else refuted)(branch, id_, witness, evidence)
+                refuted(branch, kind, number, witness, evidence)
         case "undecided":
             require(evidence == {}, "evidence for what is undecided")
         case other:
             raise RecheckFailed(f"no verdict {other!r}")
-    return None

@@ -1,6 +1,13 @@
-"""Boxes of exact ranges: what an expression is over one, and whether boxes are all of another."""
+"""Boxes of exact ranges: trees of cuts, and what an expression is over a box.
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+A proof over a box is a tree. Its inner nodes cut one range at an exact number, its leaves say by which rule a claim
+holds on the part that the cuts have left. The parts are worked out here and never read, so they always are the whole
+box: no leaf can be missing, too wide, or elsewhere.
+"""
+
+import re
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cached_property
@@ -15,11 +22,39 @@ from sapo_gates.errors import RecheckFailed
 from sapo_gates.functions import substitute
 from sapo_gates.gate import Domain
 from sapo_gates.recheck.formulas import slope
-from sapo_gates.recheck.identities import same, sign_by_coefficients, tidy
+from sapo_gates.recheck.identities import same, tidy
 from sapo_gates.recheck.spans import Span, Undefined, span_of
 
 Bound = Fraction | float
 INFINITE = float("inf")
+NUMBER = re.compile(r"-?\d{1,4000}(/\d{1,4000})?")
+
+
+def require(holds: object, says: str, *about: object) -> None:
+    """RecheckFailed unless it holds; formulas are printed only then, which takes its time."""
+    if not holds:
+        raise RecheckFailed(says.format(*about) if about else says)
+
+
+def fraction(text: object) -> Fraction:
+    """An exact rational as certificates spell it."""
+    require(isinstance(text, str) and NUMBER.fullmatch(text), "{!r} is not a rational number", text)
+    return Fraction(str(text))
+
+
+def end(text: object) -> Bound:
+    """The same, or an infinity."""
+    return {"oo": INFINITE, "-oo": -INFINITE}.get(str(text)) or fraction(text)
+
+
+def rational(end: Bound) -> Any:
+    """A Fraction or an infinity as SymPy's."""
+    return Rational(end.numerator, end.denominator) if isinstance(end, Fraction) else sympy.oo * (1 if end > 0 else -1)
+
+
+def bound(end: Any) -> Bound:
+    """The same the other way round."""
+    return Fraction(int(end.p), int(end.q)) if isinstance(end, Rational) else float(end)
 
 
 @dataclass(frozen=True)
@@ -37,10 +72,9 @@ class Range:
         return Range(bound(domain.lower), bound(domain.upper), not domain.lower_open, not domain.upper_open)
 
     @staticmethod
-    def at(number: Rational | Fraction) -> "Range":
+    def at(number: Bound) -> "Range":
         """One number."""
-        exact = Fraction(int(number.numerator), int(number.denominator))
-        return Range(exact, exact, True, True)
+        return Range(number, number, True, True)
 
     @cached_property
     def span(self) -> Span:
@@ -50,18 +84,18 @@ class Range:
         )
         return Span(low, high, self.low_in, self.high_in)
 
+    def holds(self, number: Fraction) -> bool:
+        """The number is one of the values."""
+        above = number > self.low or (number == self.low and self.low_in)
+        return above and (number < self.high or (number == self.high and self.high_in))
+
+    def cut(self, at: Fraction, *, closed: bool) -> "tuple[Range, Range]":
+        """What lies below and above the number; closed: it belongs to both."""
+        return Range(self.low, at, self.low_in, closed), Range(at, self.high, closed, self.high_in)
+
     def halves(self) -> "tuple[Range, ...]":
         """Two closed parts, if there is something to split."""
-        if self.low == self.high:
-            return (self,)
-        middle = _middle(self.low, self.high)
-        return Range(self.low, middle, self.low_in, True), Range(middle, self.high, True, self.high_in)
-
-    def holds(self, number: Rational) -> bool:
-        """The number is one of the values."""
-        exact = Range.at(number).low
-        above = exact > self.low or (exact == self.low and self.low_in)
-        return above and (exact < self.high or (exact == self.high and self.high_in))
+        return (self,) if self.low == self.high else self.cut(_middle(self.low, self.high), closed=True)
 
 
 def _middle(low: Bound, high: Bound) -> Fraction:
@@ -70,17 +104,27 @@ def _middle(low: Bound, high: Bound) -> Fraction:
     return min(4 * high, Fraction(-1)) if isinstance(high, Fraction) else Fraction(0)
 
 
-def bound(end: Any) -> Bound:
-    """A rational as a Fraction, an infinity as a float."""
-    return Fraction(int(end.p), int(end.q)) if isinstance(end, Rational) else float(end)
-
-
-def rational(end: Bound) -> Any:
-    """The same as SymPy's."""
-    return Rational(end.numerator, end.denominator) if isinstance(end, Fraction) else sympy.oo * (1 if end > 0 else -1)
-
-
 Box = Mapping[Any, Range]
+
+
+def parts(tree: Mapping[str, Any], box: Box) -> Iterator[tuple[dict[Any, Range], Mapping[str, Any]]]:
+    """The leaves of a tree, each with its part of the box; every point of the box is in one of the parts.
+
+    An inner node {cut: symbol, at: number, below: tree, above: tree} gives the number itself to both sides, unless it
+    has a third tree, there, for it alone.
+    """
+    if "cut" not in tree:
+        yield dict(box), tree
+        return
+    symbol = next((symbol for symbol in box if str(symbol) == tree["cut"]), None)
+    require(symbol is not None, "nothing is called {!r} here", tree["cut"])
+    at, whole, apart = fraction(tree["at"]), box[symbol], "there" in tree
+    require(whole.low < at < whole.high or (apart and whole.holds(at)), "{} = {} cuts nothing", symbol, tree["at"])
+    below, above = whole.cut(at, closed=not apart)
+    for side, part in (("below", below), ("above", above), ("there", Range.at(at))):
+        if part.low < part.high or (side == "there" and apart):
+            require(side in tree, "nothing is shown {} {} = {}", side, symbol, tree["at"])
+            yield from parts(tree[side], {**box, symbol: part})
 
 
 def points_of(box: Box) -> dict[Any, Any]:
@@ -126,39 +170,39 @@ def is_defined(expression: Expr, box: Box) -> bool:
     return everywhere(expression, box, lambda _: True)
 
 
+def is_at_most(expression: Expr, number: Any, box: Box) -> bool:
+    """Whether the expression, as it stands or as one fraction, is at most the number on the box."""
+    for form in (expression - number, tidy(expression - number)):
+        try:
+            if everywhere(form, box, lambda x: x.high <= 0):
+                return True
+        except Undefined:
+            continue
+    return False
+
+
 def sign_over(expression: Expr, box: Box) -> int:
     """The sign that the expression has everywhere on the box.
+
+    By its range, by its coefficients, or because it is 0 at one end and strictly monotone from there.
 
     Raises:
         RecheckFailed: it cannot be told, or is not constant.
     """
     tests = ((1, lambda x: x.is_positive), (-1, lambda x: x.is_negative), (0, lambda x: x.is_zero))
     for splits in (0, 4):
-        for sign, settles in tests:
-            try:
+        with suppress(Undefined):
+            for sign, settles in tests:
                 if everywhere(expression, box, settles, splits):
                     return sign
-            except Undefined:
-                break
-        found = {sign_by_coefficients(substitute(expression, face)) for face in _faces(expression, box)}
+        found = {_sign_by_coefficients(substitute(expression, face)) for face in _faces(expression, box)}
         if len(found) == 1 and None not in found:
             return int(*found)  # type: ignore[arg-type]
     for symbol in set(box) & expression.free_symbols:
         for end, away in ((box[symbol].low, 1), (box[symbol].high, -1)):
             if isinstance(end, Fraction) and same(substitute(expression, {symbol: rational(end)}), sympy.Integer(0)):
-                return away * sign_over(slope(expression, symbol), box)  # 0 at one end, strictly monotone from there
+                return away * sign_over(slope(expression, symbol), box)
     raise RecheckFailed(f"the sign of {expression} is not certain")
-
-
-def is_at_most_zero(expression: Expr, box: Box) -> bool:
-    """Whether the expression, as it stands or as one fraction, is <= 0 on the box."""
-    for form in (expression, tidy(expression)):
-        try:
-            if enclose(form, box).high <= 0:
-                return True
-        except Undefined:
-            continue
-    return False
 
 
 def _faces(expression: Expr, box: Box) -> Iterator[dict[Symbol, Expr]]:
@@ -178,30 +222,19 @@ def _ends(range_: Range) -> list[Expr]:
     return [*closed, low + q if high == sympy.oo else (low + high * q) / (1 + q)]
 
 
-def covers(boxes: Sequence[Sequence[Range]], whole: Sequence[Range], *, inside: bool = True) -> bool:
-    """Whether the boxes are all of the whole, attained ends included, and overlap in faces at most.
-
-    Along the first side the ends of all boxes are the even slots, what lies between two neighbours the odd ones; the
-    boxes that hold a slot must be all of the rest of the sides.
-    """
-    if not whole:
-        return len(boxes) == 1 if inside else bool(boxes)
-    first, rest = whole[0], whole[1:]
-    ends = sorted({e for box in boxes for e in (box[0].low, box[0].high)})
-    if not ends or (ends[0], ends[-1]) != (first.low, first.high):
-        return False
-    place = {end: 2 * index for index, end in enumerate(ends)}
-    slots: list[list[Sequence[Range]]] = [[] for _ in range(2 * len(ends) - 1)]
-    for box in boxes:
-        for k in _slots(place, box[0]):
-            slots[k].append(box[1:])
-    is_flat = first.low == first.high
-    needed = set(_slots(place, first))
-    return all(
-        covers(slot, rest, inside=inside and (k % 2 == 1 or is_flat)) if k in needed else not slot
-        for k, slot in enumerate(slots)
-    )
-
-
-def _slots(place: Mapping[Bound, int], one: Range) -> range:
-    return range(place[one.low] + (not one.low_in), place[one.high] + one.high_in)
+def _sign_by_coefficients(expression: Expr) -> int | None:
+    """The sign of a rational function of positive symbols whose numerator's and denominator's coefficients agree."""
+    numerator, denominator = sympy.fraction(sympy.together(expression))
+    if sympy.expand(numerator) == 0:
+        return 0
+    sign = 1
+    for part in (numerator, denominator):
+        symbols = list(part.free_symbols)
+        if not part.is_polynomial() or not all(symbol.is_positive for symbol in symbols):
+            return None
+        coefficients = sympy.Poly(part, *symbols).coeffs() if symbols else [part]
+        if all(c.is_negative for c in coefficients):
+            sign = -sign
+        elif not all(c.is_positive for c in coefficients):
+            return None
+    return sign

@@ -1,81 +1,61 @@
 """Cells of the parameter domain, sections of (0, oo) in each, and what the gate's text says on them and at their ends.
 
-A cell is a box of parameters with breakpoints in a chart x of (0, oo): `ratio` x = r; `scaled` x = tau (r - 1);
-`log-scaled` x = tau log r, for a parameter tau > 0. In the scaled chart x runs over all reals, which is more than r > 0
-needs. Between neighbouring breakpoints, of which r = 1 is one, lie the sections, each with a coordinate t of constant
-range, so that sections whose ends move with a parameter are boxes too.
+A section is a coordinate: an increasing function r(t) on a range of t that does not depend on the parameters, though
+r may. The sections of a cell follow each other without a gap from r = 0, or from below it, to r = oo; where two meet is
+a breakpoint, and r = 1 is one. So 1 + t/tau with t in (0, oo) is [1, oo) for every tau, in a coordinate in which a
+weight may no longer depend on tau. Inside a section one smooth formula holds: the signs of everything that the corners
+of the text switch at are constant there, which is checked.
 """
 
 import json
-import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
-from fractions import Fraction
 from functools import cached_property
 from itertools import pairwise
 from typing import Any, cast
 
 import sympy
-from sympy import Dummy, Expr, Integer, Pow, Rational, Symbol
+from sympy import Dummy, Expr, Integer, Pow, Symbol
 
 from sapo_gates.errors import RecheckFailed
 from sapo_gates.expression import parse_expression
 from sapo_gates.functions import r, substitute, z
-from sapo_gates.gate import Domain, Gate, Kind, Parameter
+from sapo_gates.gate import Gate, Kind, Parameter
 from sapo_gates.recheck.boxes import (
     INFINITE,
-    Bound,
+    Box,
     Range,
-    bound,
-    covers,
     enclose,
+    end,
+    is_defined,
+    parts,
     points_of,
     rational,
+    require,
     sign_over,
     spans,
 )
-from sapo_gates.recheck.formulas import CORNERS, convert, pieces, slope
+from sapo_gates.recheck.formulas import CORNERS, convert, piece, slope
 from sapo_gates.recheck.identities import quotient, same, tidy
-from sapo_gates.recheck.limits import ABOVE, Limit, limit
+from sapo_gates.recheck.limits import ABOVE, DOWN, UP, Limit, limit
 from sapo_gates.recheck.spans import Undefined, span_of
 from sapo_gates.verdict import Sign
 
-S, T, U = Symbol("s_", positive=True), Symbol("t_", real=True), Symbol("u_", real=True)
-BEYOND = Symbol("s_", negative=True)
-NUMBER = re.compile(r"-?\d{1,4000}(/\d{1,4000})?")
+STEP = Dummy(positive=True)
 MAX_ORDER = 6
 NOT_FINITE = (sympy.nan, sympy.zoo, sympy.oo, -sympy.oo, sympy.AccumBounds)
-
-
-def require(holds: object, says: str, *about: object) -> None:
-    """RecheckFailed unless it holds; formulas are printed only then, which takes its time."""
-    if not holds:
-        raise RecheckFailed(says.format(*about) if about else says)
-
-
-def fraction(text: object) -> Fraction:
-    """An exact rational as certificates spell it."""
-    require(isinstance(text, str) and NUMBER.fullmatch(text), "{!r} is not a rational number", text)
-    return Fraction(str(text))
-
-
-def end_of_range(text: object) -> Bound:
-    """The same, or an infinity."""
-    return {"oo": INFINITE, "-oo": -INFINITE}.get(str(text)) or fraction(text)
+Entry = Mapping[str, Any]
 
 
 @dataclass(frozen=True, eq=False)
 class Section:
-    """ratio: r in terms of t. outward: +1 where t grows away from r = 1, else -1. cell: ranges of the parameters."""
+    """ratio: r in terms of t; s: 1/t; outward: +1 where t grows away from r = 1, else -1; cell: of the parameters."""
 
-    eliminates: Parameter | None
-    cell: Mapping[Symbol, Range]
-    lower: Expr
-    upper: Expr
+    cell: Box
     outward: int
-    touches_one: bool
     t: Symbol
+    s: Symbol
     t_range: Range
     ratio: Expr
 
@@ -84,15 +64,30 @@ class Section:
         """Of t and of every parameter."""
         return {self.t: self.t_range, **self.cell}
 
+    @cached_property
+    def ends(self) -> tuple[Expr, Expr]:
+        """r at both ends of t; for one where t is finite."""
+        low, high = self.t_range.low, self.t_range.high
+        return cast(
+            Any,
+            tuple(
+                sympy.oo if isinstance(at, float) else value_at(self.ratio, self.t, rational(at), self.cell)
+                for at in (low, high)
+            ),
+        )
+
 
 @dataclass(frozen=True, eq=False)
 class Cell:
-    """The sections from r = 0 to r = oo over one box of parameters; one: how many of them lie left of r = 1."""
+    """The sections over one box of parameters; one: how many of them lie left of r = 1.
 
-    chart: str
-    parameters: Mapping[Symbol, Range]
+    ends_at_zero: r -> 0 in the first; else it reaches below 0, which is more than is needed.
+    """
+
+    parameters: Box
     sections: tuple[Section, ...]
     one: int
+    ends_at_zero: bool
 
     @property
     def breakpoints(self) -> Iterator[tuple[Section, Section]]:
@@ -103,6 +98,10 @@ class Cell:
     def at_one(self) -> tuple[Section, Section]:
         """The sections on both sides of r = 1."""
         return self.sections[self.one - 1], self.sections[self.one]
+
+    def outwards(self, side: int) -> tuple[Section, ...]:
+        """The sections from r = 1 to oo (side +1) or to 0 (side -1)."""
+        return self.sections[self.one :] if side > 0 else self.sections[self.one - 1 :: -1]
 
 
 @dataclass
@@ -120,6 +119,11 @@ class Branch:
     def kind(self) -> Kind:
         """What is declared."""
         return self.gate.kind
+
+    @property
+    def declared_kinds(self) -> tuple[Kind, ...]:
+        """f and w where f is declared, else w alone."""
+        return ("value", "weight") if self.kind == "value" else ("weight",)
 
     @cached_property
     def declared(self) -> Expr:
@@ -150,17 +154,15 @@ class Branch:
         require(found.free_symbols <= {*self.parameters.values(), *others}, "{} holds a symbol it cannot", text)
         return found
 
-    def cells(self, entries: Sequence[Mapping[str, Any]]) -> list[tuple[Cell, Mapping[str, Any]]]:
-        """The cells that entries of the certificate name, each with its entry; they are the declared domain."""
-        found = [self.cell(entry) for entry in entries]
-        boxes = [[cell.parameters[p] for p in self.domain] for cell in found]
-        require(covers(boxes, list(self.domain.values())), "the cells are not the declared domain")
-        return list(zip(found, entries, strict=True))
+    def cells(self, tree: Entry) -> Iterator[tuple[Cell, Entry]]:
+        """The cells of a tree over the declared domain, each with its entry."""
+        for box, entry in parts(tree, self.domain):
+            yield self.cell(entry, box), entry
 
-    def cell(self, entry: Mapping[str, Any]) -> Cell:
+    def cell(self, entry: Entry, box: Box) -> Cell:
         """One of them."""
-        named = [entry[key] for key in ("chart", "eliminates", "domains", "breakpoints")]
-        return self.once(json.dumps(named, sort_keys=True), lambda: _cell(self, *named))
+        named = json.dumps([[shown[key] for key in ("t", "r", "from", "to")] for shown in entry["sections"]])
+        return self.once((named, *box.values()), lambda: _cell(self, box, entry["sections"]))
 
     def on(self, section: Section, quantity: Kind) -> Expr:
         """Value, weight or score weight on a section, in t, from the gate's text."""
@@ -168,10 +170,7 @@ class Branch:
 
     def _on(self, section: Section, quantity: Kind) -> Expr:
         declared = substitute(self.declared, points_of(section.cell))
-        (formula, *others) = pieces(
-            declared, lambda switch: [sign_over(substitute(switch, {r: section.ratio}), section.box)]
-        )
-        require(not others, "which piece holds is not certain")
+        formula = piece(declared, lambda switch: sign_over(substitute(switch, {r: section.ratio}), section.box))
         return substitute(convert(self.kind, formula, quantity), {r: section.ratio})
 
     def text_at(self, before: Section, quantity: Kind) -> Expr | None:
@@ -182,19 +181,11 @@ class Branch:
         own = self.kind == quantity or (self.kind, quantity) == ("score", "weight")
         if not own or not self.declared.has(*CORNERS):
             return None
-        there = {r: substitute(before.ratio, {before.t: rational(before.t_range.high)})}
+        there = {r: before.ends[1]}
         declared = substitute(self.declared, points_of(before.cell))
-        (formula, *_) = pieces(declared, lambda switch: [sign_over(substitute(switch, there), before.cell)])
+        formula = piece(declared, lambda switch: sign_over(substitute(switch, there), before.cell))
         found = substitute(convert(self.kind, formula, quantity), there)
         return None if found.has(*NOT_FINITE) else found  # a formula that divides by 0 there is filled by its limit
-
-    def limits_at(self, before: Section, after: Section, quantity: Kind, order: int = 0) -> tuple[Expr | Limit, ...]:
-        """The one-sided limits at a breakpoint of the quantity, or of its derivative of that order by r."""
-        sides = ((before, before.t_range.high), (after, after.t_range.low))
-        return tuple(
-            self.once((section, end, quantity, order), lambda s=section, e=end: self._limit(s, e, quantity, order))  # type: ignore[misc]
-            for section, end in sides
-        )
 
     def derivative(self, section: Section, quantity: Kind, order: int) -> Expr:
         """d^order/dr^order of the quantity on the section, in t."""
@@ -203,13 +194,19 @@ class Branch:
             found = slope(found, section.t) / slope(section.ratio, section.t)
         return found
 
-    def _limit(self, section: Section, end: Fraction, quantity: Kind, order: int) -> Expr | Limit:
-        at, inwards = rational(end), S if end == section.t_range.low else -S
-        return limit_at(self.derivative(section, quantity, order), section.t, at, inwards, section.cell)
+    def limits_at(self, before: Section, after: Section, quantity: Kind, order: int = 0) -> tuple[Expr | Limit, ...]:
+        """The one-sided limits at a breakpoint of the quantity, or of its derivative of that order by r."""
+        sides = ((before, before.t_range.high, -1), (after, after.t_range.low, 1))
+        return tuple(
+            self.once((*side, quantity, order), lambda s=side: self._limit(*s, quantity, order)) for side in sides
+        )
+
+    def _limit(self, section: Section, end: Any, inwards: int, quantity: Kind, order: int) -> Expr | Limit:
+        return limit_at(self.derivative(section, quantity, order), section.t, rational(end), inwards, section.cell)
 
 
-def limit_at(formula: Expr, t: Symbol, at: Rational, inwards: Expr, box: Mapping[Symbol, Range]) -> Expr | Limit:
-    """The limit as t -> at from the side named: an expression in what is left, or an enclosure.
+def limit_at(formula: Expr, t: Symbol, at: Expr, inwards: int, box: Box) -> Expr | Limit:
+    """The limit as t -> at from above (inwards = 1) or below: an expression in what is left, or an enclosure.
 
     Raises:
         RecheckFailed: it is not known.
@@ -219,24 +216,24 @@ def limit_at(formula: Expr, t: Symbol, at: Rational, inwards: Expr, box: Mapping
             enclose(cast(Expr, node), box)
     with suppress(Undefined):
         return _exactly(formula, t, at, box)
-    near = substitute(formula, {t: at + inwards})
+    near = substitute(formula, {t: at + inwards * STEP})
     for form in (near, tidy(near)):
         try:
-            found = limit(form, S, ABOVE, spans(box))
+            found = limit(form, STEP, ABOVE, spans(box))
         except Undefined:
             continue
         return Integer(0) if found.is_zero else found
     raise RecheckFailed(f"the limit of {formula} at {t} = {at} is not known")
 
 
-def _exactly(formula: Expr, t: Symbol, at: Expr, box: Mapping[Symbol, Range]) -> Expr:
+def _exactly(formula: Expr, t: Symbol, at: Expr, box: Box) -> Expr:
     try:
         return value_at(formula, t, at, box)
     except Undefined:
         return filled(formula, t, at, box)
 
 
-def filled(formula: Expr, t: Symbol, at: Expr, box: Mapping[Symbol, Range]) -> Expr:
+def filled(formula: Expr, t: Symbol, at: Expr, box: Box) -> Expr:
     """The limit at t = at, where something in the formula is 0/0.
 
     Where the outermost operation is continuous at the limits of its arguments, it is that of these; else by l'Hopital's
@@ -245,10 +242,10 @@ def filled(formula: Expr, t: Symbol, at: Expr, box: Mapping[Symbol, Range]) -> E
     Raises:
         Undefined: none is shown.
     """
-    parts = {part: Dummy() for part in formula.args if t in part.free_symbols}
+    arguments = {part: Dummy() for part in formula.args if t in part.free_symbols}
     with suppress(Undefined):
-        limits = {symbol: _exactly(cast(Expr, part), t, at, box) for part, symbol in parts.items()}
-        outside = substitute(formula, parts)
+        limits = {symbol: _exactly(cast(Expr, part), t, at, box) for part, symbol in arguments.items()}
+        outside = substitute(formula, arguments)
         span_of(outside)({**spans(box), **{symbol: enclose(found, box) for symbol, found in limits.items()}})
         return substitute(outside, limits)
     top, bottom = quotient(formula)
@@ -265,7 +262,7 @@ def filled(formula: Expr, t: Symbol, at: Expr, box: Mapping[Symbol, Range]) -> E
     raise Undefined(f"{formula} at {t} = {at}")
 
 
-def value_at(formula: Expr, t: Symbol, at: Expr, box: Mapping[Symbol, Range]) -> Expr:
+def value_at(formula: Expr, t: Symbol, at: Expr, box: Box) -> Expr:
     """The formula at t = at, which is its limit there: every operation in it is defined and continuous at that point.
 
     Raises:
@@ -284,41 +281,39 @@ def value_at(formula: Expr, t: Symbol, at: Expr, box: Mapping[Symbol, Range]) ->
     return substitute(formula, {t: at})
 
 
-def _cell(branch: Branch, chart: Any, eliminates: Any, domains: Any, breakpoints: Any) -> Cell:
-    require(chart in ("ratio", "scaled", "log-scaled"), "no chart {!r}", chart)
-    require((eliminates is None) == (chart == "ratio"), "the chart {} eliminates {}", chart, eliminates)
-    require(set(domains) == set(branch.parameters), "a cell's parameters are not the gate's")
-    box: dict[Symbol, Range] = {p: Range.of(Domain.parse(domains[name])) for name, p in branch.parameters.items()}
-    tau = None if eliminates is None else branch.parameters.get(eliminates)
-    if eliminates is not None:
-        require(tau is not None, "no parameter {}", eliminates)
-        require(box[tau].span.is_positive, "{} > 0 does not hold", tau)  # type: ignore[index]
-    x, one, first = (r, Integer(1), Integer(0)) if tau is None else (U, Integer(0), -sympy.oo)
-    inner = [branch.read(text) for text in breakpoints]
-    require(inner.count(one) == 1, "r = 1 is not one of the breakpoints")
-    require(not any(tau in end.free_symbols for end in inner), "a breakpoint depends on {}", tau)
-    ends = [first, *inner, sympy.oo]
-    sections = []
-    for index, (lower, upper) in enumerate(pairwise(ends)):
-        require(
-            not (lower.is_finite and upper.is_finite) or sign_over(upper - lower, box) > 0,
-            "{} < {} does not hold",
-            lower,
-            upper,
-        )
-        t, position, t_range = _coordinate(x, lower, upper)
-        ratio = position if chart == "ratio" else 1 + position / tau if chart == "scaled" else sympy.exp(position / tau)
-        outward = 1 if index > inner.index(one) else -1
-        sections.append(Section(tau, box, lower, upper, outward, one in (lower, upper), t, t_range, ratio))
-    return Cell(chart, box, tuple(sections), inner.index(one) + 1)
+def _cell(branch: Branch, box: Box, entries: Any) -> Cell:
+    sections: list[Section] = []
+    one = 0
+    for entry in entries:
+        t_range = Range(end(entry["from"]), end(entry["to"]))
+        require(t_range.low < t_range.high, "{} to {} is no range", entry["from"], entry["to"])
+        t, s = _coordinates(entry["t"], t_range)
+        ratio = branch.read(entry["r"], t)
+        section = Section(box, 1 if one else -1, t, s, t_range, ratio)
+        increases = is_defined(ratio, section.box) and sign_over(slope(ratio, t), section.box) == 1
+        require(increases, "r = {} does not increase", ratio)
+        sections.append(section)
+        if not one and same(section.ends[1], Integer(1)):
+            one = len(sections)
+    for before, after in pairwise(sections):
+        meet = sympy.oo not in (before.ends[1], after.ends[0]) and same(before.ends[1], after.ends[0])
+        require(meet, "r = {} and r = {} do not follow each other", before.ratio, after.ratio)
+    require(0 < one < len(sections), "r = 1 is not one of the breakpoints")
+    first, last = sections[0], sections[-1]
+    if first.t_range.low == -INFINITE:
+        low = limit(first.ratio, first.t, DOWN, spans(box))
+        ends_at_zero = low.is_zero
+        require(ends_at_zero or low == DOWN, "the sections do not start at r = 0")
+    else:
+        ends_at_zero = first.t_range.low == 0 and same(first.ends[0], Integer(0))
+        require(ends_at_zero, "the sections do not start at r = 0")
+    reached = last.t_range.high == INFINITE and limit(last.ratio, last.t, UP, spans(box)) == UP
+    require(reached, "the sections do not reach r = oo")
+    return Cell(box, tuple(sections), one, ends_at_zero)
 
 
-def _coordinate(x: Symbol, lower: Expr, upper: Expr) -> tuple[Symbol, Expr, Range]:
-    """t, x(t) and the range of t: x itself between numbers that binary fractions are, else measured from an end."""
-    if all(end.is_infinite or (isinstance(end, Rational) and end.q & (end.q - 1) == 0) for end in (lower, upper)):
-        return x, x, Range(bound(lower), bound(upper))
-    if upper is sympy.oo:
-        return T, lower + T, Range(Fraction(0), INFINITE)
-    if lower is -sympy.oo:
-        return T, upper + T, Range(-INFINITE, Fraction(0))
-    return T, lower + T * (upper - lower), Range(Fraction(0), Fraction(1))
+def _coordinates(name: str, t_range: Range) -> tuple[Symbol, Symbol]:
+    """t, and s = 1/t with the sign of t."""
+    require(name in ("u_", "t_") or (name == "r" and t_range.low >= 0), "no coordinate is called {!r} here", name)
+    sign = "positive" if t_range.low >= 0 else "negative" if t_range.high <= 0 else "real"
+    return r if name == "r" else Symbol(name, real=True), Symbol("s_", **{sign: True})

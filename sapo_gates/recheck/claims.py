@@ -1,27 +1,30 @@
 """What holds on a section, leaf by leaf, and where its formulas go at r -> 0 and r -> oo.
 
-Claims, each of the weight w (or the value f) on every leaf of a section; w is first shown to be continuous there, since
-a sign of w' says nothing about a w that jumps, as atan(1/(r - 3)) does:
+A claim is about a quantity q, which is f, w or phi, on every section it is asked of. The certificate spells q as a
+formula in t or s = 1/t, which is checked to be what the gate's text says; on every leaf q is first shown to be
+continuous, since a derivative says nothing about what jumps, as atan(1/(r - 3)) does. Then, for a number c:
 
-    weight defined, value defined     no more than that
-    nonnegative     w >= 0            `bound`: by its range
-    at most one     w <= 1            `bound`; or w falls away from a place where w <= 1: from r = 1 (the rules of decay
-                                      on a leaf that starts there) or from the leaf's own start (`falls-` and a rule)
-    decay           w does not grow away from r = 1, by the sign of
-        derivative, terms, inverse    w', as it comes, term by term, or spelled in s = 1/t
-        log-derivative                w'/w, where w > 0
-        anchor-k                      the k-th derivative, where all before it vanish at the end that the leaf touches:
-                                      w' is then its (k-1)-fold integral from there
-        fraction-k                    the denominator of w'/w as one fraction, where w > 0, and its numerator's k-th
-                                      derivative in the same way; next to a removable singularity (so too for w itself
-                                      in `nonnegative`)
-        each                          every term's w' by one of these
+    defined     no more than that
+    at most c   `bound`: q's range is at most c; `falls-RULE`: q is at most c where the leaf starts, on the side of
+                r = 1, and decays by the rule; `fraction-k`: c - q as one fraction, see below
+    at least c  the same of -q
+    decays      q does not grow away from r = 1, by the sign of
+        derivative    q'
+        terms         q' as the sum of term * (log |term|)'
+        inverse       q' as the certificate spells it in t and s = 1/t
+        anchor-k      the k-th derivative, where all before it vanish at an end of the section that the leaf touches:
+                      q' is then its (k-1)-fold integral from there
+        fraction-k    the k-th derivative of the numerator, in the same way, and the denominator of q'/q as one
+                      fraction, where q has one sign; next to a removable singularity
+        each          every term's q' by one of these
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
 from fractions import Fraction
 from functools import cached_property
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 import sympy
 from sympy import Add, Expr, Integer, Pow, Symbol
@@ -29,68 +32,72 @@ from sympy import Add, Expr, Integer, Pow, Symbol
 from sapo_gates.errors import RecheckFailed
 from sapo_gates.functions import substitute
 from sapo_gates.gate import Kind
-from sapo_gates.recheck.boxes import Box, Range, covers, enclose, everywhere, is_defined, rational, spans
-from sapo_gates.recheck.cells import BEYOND, Branch, S, Section, end_of_range, require, value_at
-from sapo_gates.recheck.formulas import log_slope, slope, slope_by_terms
+from sapo_gates.recheck.boxes import (
+    Box,
+    Range,
+    enclose,
+    everywhere,
+    is_at_most,
+    is_defined,
+    parts,
+    rational,
+    require,
+    spans,
+)
+from sapo_gates.recheck.cells import Branch, Cell, Entry, Section, limit_at, value_at
+from sapo_gates.recheck.formulas import log_slope, slope
 from sapo_gates.recheck.identities import centred, quotient, same
 from sapo_gates.recheck.limits import ABOVE, DOWN, UP, Limit, limit
-from sapo_gates.recheck.spans import Span, Undefined, span_of
+from sapo_gates.recheck.spans import Image, Span, Undefined, span_of
 
-Entry = Mapping[str, Any]
 FRACTIONS = ("fraction-1", "fraction-2", "fraction-3", "fraction-4")
-DECAY = ("derivative", "log-derivative", "terms", "inverse", "each", "anchor-2", "anchor-3", "anchor-4", *FRACTIONS)
+ANCHORS = ("anchor-2", "anchor-3", "anchor-4")
 ENTIRE = (sympy.exp, sympy.tanh, sympy.sech, sympy.cosh, sympy.sinh, sympy.atan, sympy.erf, sympy.erfc)
 
 
-def claim(branch: Branch, section: Section, name: str, entry: Entry) -> None:
-    """The claim holds on every leaf of the entry, and the leaves are the section, over all parameters it needs."""
-    form = Form(section, branch.read(entry["weight"], section.t))
-    require(section.eliminates not in form.weight.free_symbols, "the weight depends on {}", section.eliminates)
-    require(same(branch.on(section, "weight"), form.weight), "the weight is not {}", entry["weight"])
+@dataclass(frozen=True)
+class Claim:
+    """number: the c of `at most` and `at least`."""
+
+    quantity: Kind
+    says: Literal["defined", "at most", "at least", "decays"]
+    number: Any = 0
+
+    @property
+    def name(self) -> str:
+        """As certificates call it."""
+        return f"{self.quantity} {self.says}"
+
+
+def show(branch: Branch, section: Section, claim: Claim, entry: Entry) -> None:
+    """The claim holds on every leaf of the entry's tree over the section and all parameters."""
+    branch.once((section, claim, repr(entry)), lambda: _show(branch, section, claim, entry))
+
+
+def _show(branch: Branch, section: Section, claim: Claim, entry: Entry) -> None:
+    own, form = branch.on(section, claim.quantity), branch.read(entry["form"], section.t, section.s)
+    require(_is_spelled(own, form, section), "the {} is not {}", claim.quantity, entry["form"])
+    sign = -1 if claim.says == "at least" else 1
+    curve = Curve(section, sign * form)
     if "inverse" in entry:
-        form.spell_in_inverse(branch.read(entry["inverse"], form.s))
-    subject = branch.on(section, "value") if name == "value defined" else form.weight
-    leaves: Sequence[Entry] = entry["leaves"]
-    named = {str(symbol): symbol for symbol in section.box}
-    spanned = [named[key] for key in leaves[0]["box"]] if leaves else []
-    require(subject.free_symbols | {section.t} <= set(spanned), "the leaves do not span {}", subject.free_symbols)
-    whole = [section.box[symbol] for symbol in spanned]
-    boxes = []
-    for leaf in leaves:
-        require(set(leaf["box"]) == {str(symbol) for symbol in spanned}, "a leaf spans other symbols than the first")
-        box = {}
-        for symbol, all_of_it in zip(spanned, whole, strict=True):
-            low, high = map(end_of_range, leaf["box"][str(symbol)])
-            inside = all_of_it.low <= low <= high <= all_of_it.high
-            require(inside, "the leaf {} in [{}, {}] leaves the section", symbol, low, high)
-            box[symbol] = Range(low, high, low > all_of_it.low or all_of_it.low_in,
-                                high < all_of_it.high or all_of_it.high_in)  # fmt: skip
-        require(_holds(branch, form, name, leaf["rule"], box), "{}: leaf {} is not shown by {!r}", name, leaf["box"],
-                leaf["rule"])  # fmt: skip
-        boxes.append([box[symbol] for symbol in spanned])
-    require(covers(boxes, whole), "{}: the leaves do not fit the section from {} to {}", name, section.lower,
-            section.upper)  # fmt: skip
+        inverse = branch.read(entry["inverse"], section.t, section.s)
+        require(_is_spelled(curve.slope(1), inverse, section), "the derivative is not {}", entry["inverse"])
+        curve.images["inverse"] = span_of(inverse)
+    for box, leaf in parts(entry["leaves"], section.box):
+        holds = False
+        with suppress(Undefined):
+            holds = continuous(own, form, box, section.t) and curve.holds(
+                claim.says, sign * claim.number, leaf["rule"], box
+            )
+        shown = {str(symbol): f"[{one.low}, {one.high}]" for symbol, one in box.items()}
+        require(holds, "{}: {} is not shown by {!r}", claim.name, shown, leaf["rule"])
 
 
-def _holds(branch: Branch, form: "Form", name: str, rule: str, box: Box) -> bool:
-    try:
-        if name == "value defined":
-            value = branch.on(form.section, "value")
-            return rule == "defined" and continuous(value, value, box, form.t)
-        if not continuous(branch.on(form.section, "weight"), form.weight, {**form.section.cell, **box}, form.t):
-            return False
-        match name:
-            case "weight defined":
-                return rule == "defined"
-            case "nonnegative" if rule in FRACTIONS:
-                return form.by_fraction(form.weight, rule, box, 1)
-            case "nonnegative":
-                return rule == "bound" and bool(form.image("weight")(spans(box)).low >= 0)
-            case "at most one":
-                return form.below_one(rule, box)
-        return name == "decay" and form.decays(rule, box)
-    except Undefined:
-        return False
+def _is_spelled(own: Expr, form: Expr, section: Section) -> bool:
+    """Whether a formula in t and s = 1/t is the expression in t."""
+    if section.s in form.free_symbols:
+        own, form = (substitute(one, {section.t: 1 / section.s}) for one in (own, form))
+    return same(own, form)
 
 
 def continuous(expression: Expr, spelled: Expr, box: Box, t: Symbol) -> bool:
@@ -102,7 +109,7 @@ def continuous(expression: Expr, spelled: Expr, box: Box, t: Symbol) -> bool:
     """
     if is_defined(expression, box):
         return True
-    if spelled == expression or not is_defined(spelled, box):
+    if not spelled.free_symbols <= set(box) or spelled == expression or not is_defined(spelled, box):
         return False
     nodes: Iterator[Any] = sympy.preorder_traversal(expression)
     return all(_harmless(node, t, box) for node in nodes)
@@ -132,84 +139,100 @@ def restricted(node: Any) -> tuple[Expr, bool] | None:
     return None
 
 
-class Form:
-    """One spelling of the weight on one section, its derivatives and their enclosures."""
+class Curve:
+    """One spelling q of a quantity on one section, its derivatives and their enclosures."""
 
-    def __init__(self, section: Section, weight: Expr) -> None:
-        """The weight is a formula in the section's t."""
-        self.section, self.t, self.weight = section, section.t, weight
-        self.s = S if section.outward > 0 else BEYOND
-        self.slopes = [weight]
-        self.images: dict[str, Callable[[Mapping[Symbol, Span]], Span]] = {}
+    def __init__(self, section: Section, form: Expr) -> None:
+        """The form is in t or in s = 1/t; with derivatives, in t."""
+        self.section, self.t, self.form = section, section.t, form
+        self.slopes = [form]
+        self.images: dict[str, Image] = {}
         self.fractions: dict[tuple[Expr, Fraction], tuple[list[Expr], Expr]] = {}
 
-    def spell_in_inverse(self, inverse: Expr) -> None:
-        """w' in s = 1/t, checked to be it."""
-        require(same(substitute(self.slope(1), {self.t: 1 / self.s}), inverse), "w' is not {}", inverse)
-        self.images["inverse"] = span_of(inverse)
-
     def slope(self, k: int) -> Expr:
-        """w, w', w'', ..."""
+        """q, q', q'', ..."""
+        require(self.section.s not in self.form.free_symbols, "no derivative by t of {}", self.form)
         while len(self.slopes) <= k:
             self.slopes.append(slope(self.slopes[-1], self.t))
         return self.slopes[k]
 
     @cached_property
     def log_slope(self) -> Expr:
-        """w'/w."""
-        return log_slope(self.weight, self.t)
+        """q'/q."""
+        return log_slope(self.form, self.t)
 
-    def image(self, name: str) -> Callable[[Mapping[Symbol, Span]], Span]:
-        """The enclosure of `weight`, `excess`, `derivative`, `log-derivative` or `terms`."""
+    @cached_property
+    def terms(self) -> "list[Curve]":
+        """Every term of q as a quantity of its own."""
+        return [Curve(self.section, term) for term in Add.make_args(self.form)]
+
+    def image(self, name: str, leaf: Box) -> Span:
+        """The range of `form`, `derivative`, `log-derivative` or `inverse` on the leaf."""
         if name not in self.images:
             make: dict[str, Callable[[], Expr]] = {
-                "weight": lambda: self.weight,
-                "excess": lambda: self.weight - 1,
+                "form": lambda: self.form,
                 "derivative": lambda: self.slope(1),
                 "log-derivative": lambda: self.log_slope,
-                "terms": lambda: slope_by_terms(self.weight, self.t),
             }
             require(name in make, "no rule {!r}", name)
             self.images[name] = span_of(make[name]())
-        return self.images[name]
+        return self.images[name](self.spans(leaf))
+
+    def spans(self, leaf: Box) -> dict[Symbol, Span]:
+        """Of t, the parameters, and s where t has the sign that s is read for."""
+        found, s = spans(leaf), self.section.s
+        t = found[self.t]
+        return {**found, s: t.reciprocal()} if (t.is_positive if s.is_positive else t.is_negative) else found
+
+    def holds(self, says: str, number: Any, rule: str, leaf: Box) -> bool:
+        """Whether the claim, `at least` turned into `at most`, holds on the leaf by the rule; q is continuous there."""
+        if says == "defined":
+            return rule == "defined"
+        if says == "decays":
+            return self.decays(rule, leaf)
+        if rule == "bound":
+            return bool(span_of(self.form - number)(self.spans(leaf)).high <= 0)
+        if rule in FRACTIONS:
+            return self.by_fraction(number - self.form, rule, leaf, 1)
+        require(rule.startswith("falls-"), "no rule {!r}", rule)
+        return self._starts_below(number, leaf) and self.decays(rule.removeprefix("falls-"), leaf)
+
+    def _starts_below(self, number: Any, leaf: Box) -> bool:
+        """q <= c at the leaf's end on the side of r = 1, or as a limit there."""
+        start = leaf[self.t].low if self.section.outward > 0 else leaf[self.t].high
+        if not isinstance(start, Fraction):
+            return False
+        others = {symbol: one for symbol, one in leaf.items() if symbol != self.t}
+        there = limit_at(self.form - number, self.t, rational(start), self.section.outward, others)
+        return there.number.high <= 0 if isinstance(there, Limit) else is_at_most(there, 0, others)
 
     def decays(self, rule: str, leaf: Box) -> bool:
-        """Whether w, continuous on the leaf, does not grow away from r = 1 there, by the rule."""
-        require(rule in DECAY, "no rule {!r}", rule)
-        outward, k = self.section.outward, int(rule[-1]) if rule[-1].isdigit() else 0
+        """Whether q, continuous on the leaf, does not grow away from r = 1 there, by the rule."""
+        outward = self.section.outward
         if rule == "each":
             return all(term.decays_somehow(leaf) for term in self.terms)
-        if rule.startswith("anchor-"):
-            slopes = [self.slope(j) for j in range(1, k + 1)]
+        if rule in ANCHORS:
+            slopes = [self.slope(j) for j in range(1, int(rule[-1]) + 1)]
             return any(self._anchored(slopes, end, leaf, -outward) for end in self.ends(leaf))
         if rule in FRACTIONS:
-            return self.image("weight")(spans(leaf)).is_positive and self.by_fraction(
-                self.log_slope, rule, leaf, -outward
-            )
-        box = spans(leaf)
-        if rule == "inverse":
-            box[self.s] = box[self.t].reciprocal()
-            if not (box[self.s].is_positive if self.s is S else box[self.s].is_negative):
-                return False  # the spelling is read for an s of this sign
-        if rule == "log-derivative" and not self.image("weight")(box).is_positive:
-            return False
-        found = self.image(rule)(box)
-        return bool(found.high <= 0 if outward > 0 else found.low >= 0)
-
-    @cached_property
-    def terms(self) -> "list[Form]":
-        """Every term of the weight as a weight of its own."""
-        return [Form(self.section, term) for term in Add.make_args(self.weight)]
+            q = self.image("form", leaf)
+            sign = 1 if q.is_positive else -1 if q.is_negative else 0
+            return sign != 0 and self.by_fraction(self.log_slope, rule, leaf, -outward * sign)
+        if rule == "terms":
+            found = [term.image("form", leaf) * term.image("log-derivative", leaf) for term in self.terms]
+            total = sum(found[1:], start=found[0])
+        else:
+            require(rule in ("derivative", "inverse"), "no rule {!r}", rule)
+            total = self.image(rule, leaf)
+        return bool(total.high <= 0 if outward > 0 else total.low >= 0)
 
     def decays_somehow(self, leaf: Box) -> bool:
         """By one of the rules that may settle a single term."""
-        for rule in ("derivative", "log-derivative", *FRACTIONS):
-            try:
-                self.image("weight")(spans(leaf))  # continuous on the leaf
+        for rule in ("derivative", "terms", *FRACTIONS):
+            with suppress(Undefined):
+                self.image("form", leaf)  # continuous on the leaf
                 if self.decays(rule, leaf):
                     return True
-            except Undefined:
-                continue
         return False
 
     def ends(self, leaf: Box) -> list[Fraction]:
@@ -252,62 +275,36 @@ class Form:
         flips = sign * (1 if end == self.section.t_range.low or len(chain) % 2 == 1 else -1)
         return bool((highest if flips > 0 else -highest).low >= 0)
 
-    def below_one(self, rule: str, leaf: Box) -> bool:
-        """Whether w <= 1 on the leaf: by its range, or falling from a place where w <= 1."""
-        if rule == "bound":
-            return bool(self.image("excess")(spans(leaf)).high <= 0)
-        right = self.section.outward > 0
-        whole, part = self.section.t_range, leaf[self.t]
-        start = part.low if right else part.high
-        if rule.startswith("falls-") and not isinstance(start, float):
-            there = {**leaf, self.t: Range(start, start, True, True)}
-            return enclose(self.weight - 1, there).high <= 0 and self.decays(rule.removeprefix("falls-"), leaf)
-        return self.section.touches_one and start == (whole.low if right else whole.high) and self.decays(rule, leaf)
-
 
 # Ends ----------------------------------------------------------------------------------------------------------------
 
+Judge = Callable[[str, Limit], object]
 
-Judge = Callable[[str, Limit], bool]
 
-
-def at_end(branch: Branch, section: Section, terms: Sequence[Entry], quantity: Kind, judge: Judge) -> None:
-    """Every term passes the judge by its limit at r -> 0 (in a cell's first section) or r -> oo (in its last).
+def at_end(branch: Branch, cell: Cell, entry: Entry, name: str, quantity: Kind, judge: Judge) -> None:
+    """Every term passes the judge by its limit at r -> 0 (name: `zero`) or r -> oo (`infinity`).
 
     The terms add up to the value, or to the weight (also where the quantity is the score weight: each is then taken
     times r). Rule `limit`: where the term goes; `slope`: where d log |r term|/d log r goes, and if that is p, r times
-    the term goes like r^p up to slower factors.
+    the term goes like r^p up to slower factors. The limit is that of a form in t, or in s = 1/t, that is checked to be
+    it.
     """
-    own, factor = branch.on(section, "value" if quantity == "value" else "weight"), Integer(1)
-    if quantity == "score":
-        factor = section.ratio
-    summands = [branch.read(one["term"], section.t) for one in terms]
+    section = cell.sections[0 if name == "zero" else -1]
+    require(name == "infinity" or cell.ends_at_zero, "r = 0 lies inside a section")
+    own = branch.on(section, "value" if quantity == "value" else "weight")
+    factor = section.ratio if quantity == "score" else Integer(1)
+    summands = [branch.read(one["term"], section.t) for one in entry[name]]
     require(same(Add(*summands), own), "the terms do not add up to {}", own)
-    for term, one in zip(summands, terms, strict=True):
+    t_end = UP if name == "infinity" else ABOVE if section.t_range.low == 0 else DOWN
+    for term, one in zip(summands, entry[name], strict=True):
         require(one["rule"] in ("limit", "slope"), "no rule {!r}", one["rule"])
         subject = factor * term if one["rule"] == "limit" else score_slope(section, term)
-        found = limit_by(branch, section, subject, one["form"])
-        require(judge(one["rule"], found), "the {} of {} at the end is not as it should be", one["rule"], term)
-
-
-def limit_by(branch: Branch, section: Section, subject: Expr, text: str, box: Box | None = None) -> Limit:
-    """Its limit at the section's infinite end or at r = 0, by a form in t or in s = 1/t that is checked to be it."""
-    form, inverse = spelled(branch, section, subject, text)
-    within = spans(section.cell if box is None else box)
-    if section.upper is sympy.oo:
-        return limit(form, S, ABOVE, within) if inverse else limit(form, section.t, UP, within)
-    require(not inverse and section.lower in (0, -sympy.oo), "the section ends neither at r = 0 nor at r = oo")
-    return limit(form, section.t, ABOVE if section.t_range.low == 0 else DOWN, within)
-
-
-def spelled(branch: Branch, section: Section, expression: Expr, text: str) -> tuple[Expr, bool]:
-    """A form in t, or (True) in s = 1/t, that is checked to be the expression."""
-    form = branch.read(text, section.t, S)
-    inverse = S in form.free_symbols
-    require(not (inverse and section.t in form.free_symbols), "{} mixes s and {}", text, section.t)
-    own = substitute(expression, {section.t: 1 / S}) if inverse else expression
-    require(same(own, form), "{} is not {}", expression, text)
-    return form, inverse
+        form = branch.read(one["form"], section.t, section.s)
+        require(_is_spelled(subject, form, section), "{} is not {}", subject, one["form"])
+        require(not {section.s, section.t} <= form.free_symbols, "{} mixes s and t", form)
+        inverse = name == "infinity" and section.s in form.free_symbols
+        found = limit(form, *((section.s, ABOVE) if inverse else (section.t, t_end)), spans(section.cell))
+        require(judge(one["rule"], found), "the {} of {} at {} is not as it should be", one["rule"], term, name)
 
 
 def score_slope(section: Section, term: Expr) -> Expr:

@@ -1,68 +1,51 @@
-"""From the gate's text to smooth formulas: corners as pieces, which piece may hold where, derivatives."""
+"""From the gate's text to smooth formulas: corners resolved, derivatives."""
 
-from collections.abc import Callable, Collection
-from itertools import product
+from collections.abc import Callable
 from typing import Any, cast
 
 import sympy
 from sympy import Add, Expr, Integer, Mul, Piecewise, Pow, Symbol
 from sympy.core.relational import Relational
 
-from sapo_gates.errors import RecheckFailed
 from sapo_gates.functions import r, sigmoid, substitute
 from sapo_gates.gate import Kind
-from sapo_gates.recheck.spans import Span
 
-Signs = Callable[[Expr], Collection[int]]
-"""The signs that a function may have at the places in question."""
-
-
+Sign = Callable[[Expr], int]
+"""The sign that a function has at the places in question."""
 CORNERS = (Piecewise, sympy.Abs, sympy.Max, sympy.Min, sympy.sign)
 
 
-def pieces(expression: Expr, signs: Signs) -> list[Expr]:
-    """Every smooth formula that the expression may be, given the signs that its corners' switches may have."""
+def piece(expression: Expr, sign: Sign) -> Expr:
+    """The smooth formula that the expression is where its corners' switches have these signs."""
     inmost_first = sympy.postorder_traversal(expression)
-    corner = next((node for node in inmost_first if isinstance(node, CORNERS)), None)
+    corner: Any = next((node for node in inmost_first if isinstance(node, CORNERS)), None)
     if corner is None:
-        return [expression]
-    found = [substitute(expression, {corner: choice}) for choice in _choices(corner, signs)]
-    return list(dict.fromkeys(piece for one in found for piece in pieces(one, signs)))
+        return expression
+    return piece(substitute(expression, {corner: _choice(corner, sign)}), sign)
 
 
-def _choices(corner: Any, signs: Signs) -> list[Expr]:
+def _choice(corner: Any, sign: Sign) -> Expr:
     match corner:
         case Piecewise():
-            found = []
-            for formula, condition in corner.args:
-                truths = _truths(condition, signs)
-                found += [formula] if True in truths else []
-                if False not in truths:
-                    return found
-            raise RecheckFailed(f"no piece of {corner} may hold")
+            return next(formula for formula, condition in corner.args if _holds(condition, sign))
         case sympy.Abs():
-            return [corner.args[0] if sign >= 0 else -corner.args[0] for sign in signs(corner.args[0])]
+            return corner.args[0] if sign(corner.args[0]) >= 0 else -corner.args[0]
         case sympy.sign():
-            return [Integer(sign) for sign in signs(corner.args[0])]
-    larger = 1 if isinstance(corner, sympy.Max) else -1
-    best = [corner.args[0]]
+            return Integer(sign(corner.args[0]))
+    best, larger = corner.args[0], 1 if isinstance(corner, sympy.Max) else -1
     for one in corner.args[1:]:
-        best = [other if larger * sign >= 0 else one for other in best for sign in signs(other - one)]
+        best = one if larger * sign(one - best) >= 0 else best
     return best
 
 
-def _truths(condition: Any, signs: Signs) -> set[bool]:
+def _holds(condition: Any, sign: Sign) -> bool:
     if isinstance(condition, Relational):
-        switch = cast(Expr, condition.lhs - condition.rhs)  # type: ignore[operator]
-        return {bool(type(condition)(Integer(sign), 0)) for sign in signs(switch)}
-    parts = product(*(_truths(part, signs) for part in condition.args))
-    return {bool(condition.func(*part)) for part in parts} if condition.args else {bool(condition)}
-
-
-def signs_in(span: Span) -> list[int]:
-    """The signs of the numbers in a span."""
-    is_there = {-1: span.low < 0, 0: not (span.is_positive or span.is_negative), 1: span.high > 0}
-    return [sign for sign, holds in is_there.items() if holds]
+        return bool(type(condition)(Integer(sign(cast(Expr, condition.lhs - condition.rhs))), 0))  # type: ignore[operator]
+    return (
+        bool(condition.func(*(bool(_holds(part, sign)) for part in condition.args)))
+        if condition.args
+        else bool(condition)
+    )
 
 
 def convert(kind: Kind, formula: Expr, quantity: Kind) -> Expr:
@@ -100,8 +83,3 @@ def log_slope(factor: Any, by: Symbol) -> Expr:
             rate = sympy.tanh(factor.args[0]) * slope(factor.args[0], by)
             return -rate if isinstance(factor, sympy.sech) else rate
     return slope(factor, by) / factor
-
-
-def slope_by_terms(expression: Expr, by: Symbol) -> Expr:
-    """The derivative as a sum of term * (log term)'."""
-    return Add(*(term * log_slope(term, by) for term in Add.make_args(expression)))

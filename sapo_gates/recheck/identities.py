@@ -56,24 +56,6 @@ TIDIED: tuple[Callable[[Expr], Any], ...] = (
 )
 
 
-def sign_by_coefficients(expression: Expr) -> int | None:
-    """The sign of a rational function of positive symbols whose numerator's and denominator's coefficients agree."""
-    numerator, denominator = sympy.fraction(sympy.together(expression))
-    if sympy.expand(numerator) == 0:
-        return 0
-    sign = 1
-    for part in (numerator, denominator):
-        symbols = list(part.free_symbols)
-        if not part.is_polynomial() or not all(symbol.is_positive for symbol in symbols):
-            return None
-        coefficients = sympy.Poly(part, *symbols).coeffs() if symbols else [part]
-        if all(c.is_negative for c in coefficients):
-            sign = -sign
-        elif not all(c.is_positive for c in coefficients):
-            return None
-    return sign
-
-
 def quotient(expression: Any) -> tuple[Expr, Expr]:
     """One numerator over one denominator, with the poles of coth, csch and tan in the latter."""
     for function, spell in (

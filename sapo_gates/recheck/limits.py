@@ -16,7 +16,7 @@ from sympy import Add, Expr, Mul, Pow, Rational, Symbol
 
 from sapo_gates.functions import sigmoid
 from sapo_gates.recheck.formulas import log_slope
-from sapo_gates.recheck.spans import FUNCTIONS, ONE, ZERO, Span, Undefined, span_of
+from sapo_gates.recheck.spans import FUNCTIONS, ONE, ZERO, Span, Undefined, rational_span, span_of
 
 
 @dataclass(frozen=True)
@@ -49,6 +49,10 @@ class Limit:
         if self.span is None or self.is_zero:
             return self.sign
         return 1 if self.span.is_positive else -1 if self.span.is_negative else 0
+
+    def is_at_most(self, number: Any) -> bool:
+        """It is a number that is not larger, or -oo."""
+        return self.sign < 0 if self.span is None else bool((self.span + -rational_span(number)).high <= 0)
 
     def tends(self, sign: int) -> bool:
         """It is a number of that sign, or infinity; 0 approached from that side is neither."""

@@ -1,22 +1,39 @@
-"""Proved entries of the profiles: what each requirement asks of every cell, its sections, breakpoints and ends."""
+"""Proved entries: what each requirement asks of every cell, its sections, breakpoints and ends.
 
-from collections.abc import Mapping
-from typing import Any, cast
+The cells are the declared domain of the parameters, and the sections of a cell with their breakpoints are (0, oo). So a
+requirement holds if, in every cell, something holds inside every section, at every breakpoint, and at r -> 0 and oo.
+"""
 
-from sympy import Expr, Integer
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from sympy import Expr, Integer, Rational
 
 from sapo_gates.gate import Kind
-from sapo_gates.recheck.boxes import enclose, is_at_most_zero
-from sapo_gates.recheck.cells import Branch, Cell, Section, require
-from sapo_gates.recheck.claims import at_end, claim
+from sapo_gates.recheck.boxes import everywhere, is_at_most, is_defined, require
+from sapo_gates.recheck.cells import Branch, Cell, Entry, Section
+from sapo_gates.recheck.claims import Claim, at_end, show
 from sapo_gates.recheck.identities import same
 from sapo_gates.recheck.limits import Limit
 
-Entry = Mapping[str, Any]
-Cells = list[tuple[Cell, Entry]]
+HALF = Rational(1, 2)
+DECAYS, AT_MOST_ONE = Claim("weight", "decays"), Claim("weight", "at most", Integer(1))
 
 
-# What is asked of a breakpoint ------------------------------------------------------------------------------------
+def proved(branch: Branch, kind: str, number: Any, evidence: Entry) -> None:
+    """The evidence shows the requirement on every cell of the declared domain."""
+    for cell, entry in branch.cells(evidence["cells"]):
+        PROOFS[kind](branch, number, cell, entry)
+
+
+# Inside, at breakpoints, and at r = 1 -----------------------------------------------------------------------------
+
+
+def inside(branch: Branch, cell: Cell, entry: Entry, *claims: Claim, side: int = 0) -> None:
+    """The claims hold on every section, or on those of one side of r = 1."""
+    for section, shown in zip(cell.sections, entry["sections"], strict=True):
+        for claim in claims if side in (0, section.outward) else ():
+            show(branch, section, claim, shown[claim.name])
 
 
 def is_smooth(branch: Branch, before: Section, after: Section, quantity: Kind, order: int = 0) -> bool:
@@ -34,16 +51,17 @@ def is_filled(branch: Branch, before: Section, after: Section, quantity: Kind) -
 
 def continuous_at(branch: Branch, before: Section, after: Section, quantity: Kind) -> None:
     """One-sided limits and text agree."""
-    require(is_smooth(branch, before, after, quantity), "the {} jumps at {}", quantity, before.upper)
-    require(is_filled(branch, before, after, quantity), "the {} at {} is not its limit", quantity, before.upper)
+    require(is_smooth(branch, before, after, quantity), "the {} jumps at {}", quantity, before.ends[1])
+    require(is_filled(branch, before, after, quantity), "the {} at {} is not its limit", quantity, before.ends[1])
 
 
-def _no_lone_values(branch: Branch, cell: Cell) -> None:
+def no_lone_values(branch: Branch, cell: Cell) -> None:
+    """What holds of w inside the sections holds at their breakpoints too: there w is one of its limits."""
     for pair in cell.breakpoints:
-        require(is_filled(branch, *pair, "weight"), "at {} the text gives w a value of its own", pair[0].upper)
+        require(is_filled(branch, *pair, "weight"), "at {} the text gives w a value of its own", pair[0].ends[1])
 
 
-def _weight_is_one(branch: Branch, cell: Cell, *, limits: bool) -> None:
+def weight_is_one(branch: Branch, cell: Cell, *, limits: bool) -> None:
     """w(1) = 1 as the text says it there, or by both limits; limits: by these in any case."""
     there = branch.text_at(cell.at_one[0], "weight")
     found = branch.limits_at(*cell.at_one, "weight") if limits or there is None else (there,)
@@ -51,7 +69,7 @@ def _weight_is_one(branch: Branch, cell: Cell, *, limits: bool) -> None:
     require(holds, "w(1) = 1 does not hold")
 
 
-def _does_not_jump_up(branch: Branch, cell: Cell, before: Section, after: Section) -> None:
+def does_not_jump_up(branch: Branch, cell: Cell, before: Section, after: Section) -> None:
     """Away from r = 1 w does not jump upwards; at r = 1, where the text says what w is, neither side is larger."""
     left, right = branch.limits_at(before, after, "weight")
     if is_smooth(branch, before, after, "weight"):
@@ -62,132 +80,171 @@ def _does_not_jump_up(branch: Branch, cell: Cell, before: Section, after: Sectio
     else:
         rises = [(right, left) if after.outward > 0 else (left, right)]
     for far, near in rises:
-        require(_at_most(far, near, cell), "w jumps up, away from r = 1, at {}", before.upper)
+        require(_is_below(far, near, cell), "w jumps up, away from r = 1, at {}", before.ends[1])
 
 
-def _at_most(a: Expr | Limit, b: Expr | Limit, cell: Cell) -> bool:
-    if not isinstance(a, Limit) and not isinstance(b, Limit):
-        return is_at_most_zero(cast(Any, a) - b, cell.parameters)
-    low, high = (enclose(one, cell.parameters) if not isinstance(one, Limit) else one.number for one in (b, a))
-    return bool((high + -low).high <= 0)
+def _is_below(a: Expr | Limit, b: Any, cell: Cell) -> bool:
+    if isinstance(a, Expr) and isinstance(b, Expr):
+        return is_at_most(a - b, 0, cell.parameters)
+    return isinstance(a, Limit) and isinstance(b, Limit) and bool((a.number + -b.number).high <= 0)
 
 
-# One check for each requirement -----------------------------------------------------------------------------------
+# The requirements of the profiles on one cell ---------------------------------------------------------------------
 
 
-def claimed(branch: Branch, evidence: Entry, *names: str) -> Cells:
-    """The claims hold on every section of every cell, and the cells are the declared domain."""
-    cells = branch.cells(evidence["cells"])
-    for cell, entry in cells:
-        for section, shown in zip(cell.sections, entry["sections"], strict=True):
-            require(set(shown) == set(names), "on a section {} are shown, not {}", sorted(shown), names)
-            for name in names:
-                key = section, name, repr(shown[name])
-                if key not in branch.known:
-                    claim(branch, section, name, shown[name])
-                    branch.known[key] = True
-    return cells
-
-
-def continuously_differentiable(branch: Branch, evidence: Entry) -> None:
+def continuously_differentiable(branch: Branch, _: Any, cell: Cell, entry: Entry) -> None:
     """f and w are defined and continuous inside every section, and across every breakpoint."""
-    quantities: tuple[Kind, ...] = ("value", "weight") if branch.kind == "value" else ("weight",)
-    for cell, _ in claimed(branch, evidence, *(f"{quantity} defined" for quantity in quantities)):
-        for pair in cell.breakpoints:
-            for quantity in quantities:
-                continuous_at(branch, *pair, quantity)
+    inside(branch, cell, entry, *(Claim(quantity, "defined") for quantity in branch.declared_kinds))
+    for pair in cell.breakpoints:
+        for quantity in branch.declared_kinds:
+            continuous_at(branch, *pair, quantity)
 
 
-def monotone_decay(branch: Branch, evidence: Entry) -> list[Cell]:
+def monotone_decay(branch: Branch, _: Any, cell: Cell, entry: Entry) -> None:
     """w falls inside every section, and does not jump up away from r = 1."""
-    cells = [cell for cell, _ in claimed(branch, evidence, "decay")]
-    for cell in cells:
-        for pair in cell.breakpoints:
-            _does_not_jump_up(branch, cell, *pair)
-        _no_lone_values(branch, cell)
-    return cells
+    inside(branch, cell, entry, DECAYS)
+    for pair in cell.breakpoints:
+        does_not_jump_up(branch, cell, *pair)
+    no_lone_values(branch, cell)
 
 
-def unit_peak(branch: Branch, evidence: Entry, decay: list[Cell] | None) -> None:
-    """w(1) = 1, and w <= 1: because w decays, or box by box."""
-    by_decay = evidence == {"by": "monotone-decay"}
-    if not by_decay:
-        decay = [cell for cell, _ in claimed(branch, evidence, "at most one")]
-    require(decay is not None, "monotone-decay is not proved")
-    for cell in decay or ():
-        _weight_is_one(branch, cell, limits=not by_decay)
-        _no_lone_values(branch, cell)
+def unit_peak(branch: Branch, _: Any, cell: Cell, entry: Entry) -> None:
+    """w(1) = 1, and w <= 1: box by box, or because w decays."""
+    decays = all(DECAYS.name in shown for shown in entry["sections"])
+    weight_is_one(branch, cell, limits=not decays)
+    if decays:
+        monotone_decay(branch, _, cell, entry)
+    else:
+        inside(branch, cell, entry, AT_MOST_ONE)
+        no_lone_values(branch, cell)
 
 
-def nonnegative_weight(branch: Branch, evidence: Entry) -> None:
+def nonnegative_weight(branch: Branch, _: Any, cell: Cell, entry: Entry) -> None:
     """w >= 0 inside every section, and at breakpoints."""
-    for cell, _ in claimed(branch, evidence, "nonnegative"):
-        _no_lone_values(branch, cell)
+    inside(branch, cell, entry, Claim("weight", "at least"))
+    no_lone_values(branch, cell)
 
 
-def first_order_agreement(branch: Branch, evidence: Entry) -> None:
+def first_order_agreement(branch: Branch, _: Any, cell: Cell, entry: Entry) -> None:
     """f is continuous at 1 and w -> 1 from both sides."""
-    for cell, _ in branch.cells(evidence["cells"]):
-        _weight_is_one(branch, cell, limits=True)
-        if branch.kind == "value":
-            continuous_at(branch, *cell.at_one, "value")
+    weight_is_one(branch, cell, limits=True)
+    if branch.kind == "value":
+        continuous_at(branch, *cell.at_one, "value")
 
 
-def vanishing_score(branch: Branch, evidence: Entry) -> None:
+def vanishing_score(branch: Branch, _: Any, cell: Cell, entry: Entry) -> None:
     """Every term of phi tends to 0 as r -> oo, or falls like a power of r."""
-    for cell, entry in branch.cells(evidence["cells"]):
-        at_end(branch, cell.sections[-1], entry["infinity"], "score", _vanishes)
+    at_end(branch, cell, entry, "infinity", "score", lambda rule, found:
+           found.is_zero if rule == "limit" else found.tends(-1))  # fmt: skip
 
 
-def bounded_score(branch: Branch, evidence: Entry) -> None:
-    """w is bounded inside, and phi towards both ends."""
-    for cell, entry in _bounded_inside(branch, evidence, "weight"):
-        if cell.chart != "scaled":  # where r = 0 is not an end but a place inside
-            at_end(branch, cell.sections[0], entry["zero"], "score", _rises_from_zero)
-        at_end(branch, cell.sections[-1], entry["infinity"], "score", _falls_or_has_limit)
+def bounded_value(branch: Branch, _: Any, cell: Cell, entry: Entry) -> None:
+    """f is bounded inside and towards both ends; where only w is declared, w is, and phi is integrable over log r."""
+    quantity = branch.declared_kinds[0]
+    bounded_inside(branch, cell, entry, quantity)
+    if cell.ends_at_zero:  # else r = 0 is a place inside
+        at_end(branch, cell, entry, "zero", quantity, lambda rule, found:
+               not found.is_infinite if rule == "limit" else quantity == "weight" and found.tends(1))  # fmt: skip
+    at_end(branch, cell, entry, "infinity", quantity, lambda rule, found:
+           quantity == "value" and not found.is_infinite if rule == "limit"
+           else quantity == "weight" and found.tends(-1))  # fmt: skip
 
 
-def bounded_value(branch: Branch, evidence: Entry) -> None:
-    """f is bounded inside and towards both ends; where only w is declared, w is, or phi falls like a power of r."""
-    quantity: Kind = "value" if branch.kind == "value" else "weight"
-    for cell, entry in _bounded_inside(branch, evidence, quantity):
-        if cell.chart != "scaled":
-            at_end(branch, cell.sections[0], entry["zero"], quantity,
-                   _has_limit if quantity == "value" else _rises_from_zero)  # fmt: skip
-        at_end(branch, cell.sections[-1], entry["infinity"], quantity,
-               _has_limit if quantity == "value" else _falls)  # fmt: skip
+def bounded_score(branch: Branch, _: Any, cell: Cell, entry: Entry) -> None:
+    """w is bounded inside, and phi towards both ends: by its limit, or because it falls towards them."""
+    bounded_inside(branch, cell, entry, "weight")
+    for name, sign in (("zero", 1), ("infinity", -1)):
+        if cell.ends_at_zero or name == "infinity":
+            at_end(branch, cell, entry, name, "score", lambda rule, found, sign=sign:
+                   not found.is_infinite if rule == "limit" else found.tends(sign))  # fmt: skip
 
 
-def _bounded_inside(branch: Branch, evidence: Entry, quantity: Kind) -> Cells:
+def bounded_inside(branch: Branch, cell: Cell, entry: Entry, quantity: Kind) -> None:
     """Continuous inside every section, with finite limits at every breakpoint."""
-    cells = claimed(branch, evidence, f"{quantity} defined")
-    for cell, _ in cells:
-        for before, after in cell.breakpoints:
-            for side in branch.limits_at(before, after, quantity):
-                require(isinstance(side, Expr) or not side.is_infinite, "no finite limit at {}", before.upper)
-    return cells
+    inside(branch, cell, entry, Claim(quantity, "defined"))
+    for before, after in cell.breakpoints:
+        for side in branch.limits_at(before, after, quantity):
+            require(isinstance(side, Expr) or not side.is_infinite, "no finite limit at {}", before.ends[1])
 
 
-# What is asked of a term at an end ----------------------------------------------------------------------------------
+# The requirements that users state, on one cell -------------------------------------------------------------------
 
 
-def _has_limit(rule: str, found: Limit) -> bool:
-    return rule == "limit" and not found.is_infinite
+def half_width(branch: Branch, h: Any, cell: Cell, entry: Entry) -> None:
+    """On each side of 1, at a breakpoint at most h away, w is continuous and <= 1/2, or tends to less than 1/2."""
+    require(h > 0, "a half-width is a distance > 0")
+    for side in (-1, 1):
+        pairs = [(a, b) for a, b in cell.breakpoints if (a.outward, b.outward) == (side, side)]
+        near = [pair for pair in pairs if is_at_most(side * (pair[0].ends[1] - 1), h, cell.parameters)]
+        require(any(_halves(branch, cell, *pair) for pair in near), "w <= 1/2 is not shown within {} of 1", h)
 
 
-def _falls(rule: str, found: Limit) -> bool:
-    """phi goes like a negative power of r as r -> oo, or faster: it vanishes, and w is integrable."""
-    return rule == "slope" and found.tends(-1)
+def _halves(branch: Branch, cell: Cell, before: Section, after: Section) -> bool:
+    limits = [limit for limit in branch.limits_at(before, after, "weight") if isinstance(limit, Expr)]
+    if is_smooth(branch, before, after, "weight") and is_filled(branch, before, after, "weight"):
+        return is_at_most(limits[0], HALF, cell.parameters)
+    return any(everywhere(one - HALF, cell.parameters, lambda x: x.is_negative) for one in limits)
 
 
-def _vanishes(rule: str, found: Limit) -> bool:
-    return _falls(rule, found) or (rule == "limit" and found.is_zero)
+def sup_score(branch: Branch, c: Any, cell: Cell, entry: Entry) -> None:
+    """phi <= c inside every section, and at breakpoints."""
+    inside(branch, cell, entry, Claim("score", "at most", c))
+    no_lone_values(branch, cell)
 
 
-def _falls_or_has_limit(rule: str, found: Limit) -> bool:
-    return _falls(rule, found) or _has_limit(rule, found)
+def smoothness(branch: Branch, order: Any, cell: Cell, entry: Entry) -> None:
+    """f, w and the derivatives of w below the order are defined inside, and agree across every breakpoint."""
+    require(order.is_Integer and 0 <= order <= 8, "C^{} is not checked", order)
+    quantities = branch.declared_kinds[:1] if order == 0 else branch.declared_kinds
+    inside(branch, cell, entry, *(Claim(quantity, "defined") for quantity in quantities))
+    for section in cell.sections:
+        holds = all(is_defined(branch.derivative(section, "weight", j), section.box) for j in range(1, int(order)))
+        require(holds, "a derivative is not defined at r = {}", section.ratio)
+    for before, after in cell.breakpoints:
+        if branch.kind == "value":
+            continuous_at(branch, before, after, "value")
+        holds = all(is_smooth(branch, before, after, "weight", j) for j in range(int(order)))
+        require(holds, "a derivative of f jumps at {}", before.ends[1])
 
 
-def _rises_from_zero(rule: str, found: Limit) -> bool:
-    """Finite as r -> 0, or phi goes like a positive power of r there: it vanishes, and w is integrable."""
-    return _has_limit(rule, found) or (rule == "slope" and found.tends(1))
+def weight_at_zero(branch: Branch, c: Any, cell: Cell, entry: Entry) -> None:
+    """w -> at most c as r -> 0."""
+    require(len(entry["zero"]) == 1, "one limit at r = 0 is needed")
+    at_end(branch, cell, entry, "zero", "weight", lambda rule, found:
+           rule == "limit" and not found.is_infinite and found.is_at_most(c))  # fmt: skip
+
+
+def tail_order(branch: Branch, order: Any, cell: Cell, entry: Entry) -> None:
+    """Every term of phi goes like r^(1 - p) or less as r -> oo."""
+    at_end(branch, cell, entry, "infinity", "weight", lambda rule, found:
+           rule == "slope" and found.is_at_most(1 - order))  # fmt: skip
+
+
+def pessimistic(branch: Branch, side: int, cell: Cell, entry: Entry) -> None:
+    """f is continuous on the side, and f' = w at most 1 there if it is the kill side, at least 1 if the pass side."""
+    outward = side if branch.sign == "positive" else -side
+    slope = AT_MOST_ONE if side > 0 else Claim("weight", "at least", Integer(1))
+    values = [Claim("value", "defined")] if branch.kind == "value" else []
+    inside(branch, cell, entry, *values, slope, side=outward)
+    for before, after in cell.breakpoints if branch.kind == "value" else ():
+        if outward in (before.outward, after.outward):
+            continuous_at(branch, before, after, "value")
+
+
+PROOFS: Mapping[str, Callable[[Branch, Any, Cell, Entry], None]] = {
+    "continuously-differentiable": continuously_differentiable,
+    "unit-peak": unit_peak,
+    "monotone-decay": monotone_decay,
+    "vanishing-score": vanishing_score,
+    "nonnegative-weight": nonnegative_weight,
+    "bounded-value": bounded_value,
+    "bounded-score": bounded_score,
+    "first-order-agreement": first_order_agreement,
+    "half_width": half_width,
+    "sup score": sup_score,
+    "smoothness": smoothness,
+    "weight(0)": weight_at_zero,
+    "tail order": tail_order,
+    "pessimistic on kill side": lambda branch, _, cell, entry: pessimistic(branch, 1, cell, entry),
+    "pessimistic on pass side": lambda branch, _, cell, entry: pessimistic(branch, -1, cell, entry),
+}

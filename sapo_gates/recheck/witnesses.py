@@ -1,28 +1,32 @@
-"""Refuted entries: the witness evaluated again, at its exact rationals, from the declared formula."""
+"""Refuted entries: a place with exact rational numbers at which the requirement fails.
+
+The evidence is a cell over the one point of the parameters that the witness names. Its ratios are breakpoints of the
+cell, so that f, w and phi there are what limits and text say at a breakpoint; what goes on to r = oo, to r = 0 or all
+the way to a distance is shown as a proof shows it, on sections.
+"""
 
 import re
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Iterator
+from contextlib import suppress
 from itertools import product
-from typing import Any, cast
+from typing import Any
 
 import sympy
 from flint import arb
-from sympy import Expr, Integer, Rational, Symbol
+from sympy import Expr, Integer, Rational
 
 from sapo_gates.errors import RecheckFailed
-from sapo_gates.functions import r, substitute
+from sapo_gates.functions import substitute
 from sapo_gates.gate import Kind
-from sapo_gates.recheck.boxes import INFINITE, Box, Range, enclose, everywhere, is_defined, rational
-from sapo_gates.recheck.cells import NUMBER, Branch, S, Section, fraction, limit_at, require, value_at
-from sapo_gates.recheck.claims import limit_by, restricted, score_slope, spelled
-from sapo_gates.recheck.formulas import convert, pieces, signs_in, slope
-from sapo_gates.recheck.identities import same, tidy
-from sapo_gates.recheck.limits import ABOVE, Limit, limit
-from sapo_gates.recheck.spans import INFINITY, Span, Undefined, rational_span, span_of
+from sapo_gates.recheck.boxes import NUMBER, Range, enclose, fraction, is_at_most, is_defined, rational, require
+from sapo_gates.recheck.cells import Branch, Entry, Section
+from sapo_gates.recheck.claims import Claim, at_end, restricted, show
+from sapo_gates.recheck.identities import same
+from sapo_gates.recheck.limits import Limit
+from sapo_gates.recheck.proofs import HALF, continuous_at, no_lone_values
+from sapo_gates.recheck.spans import INFINITY, Span, Undefined, rational_span
 
-Entry = Mapping[str, Any]
 DECIMAL = re.compile(r"-?\d{1,4000}(\.\d{1,4000})?(e[+-]?\d{1,60})?")
-HERE: Box = {}
 
 
 def number(text: object) -> arb:
@@ -33,303 +37,273 @@ def number(text: object) -> arb:
     return rational_span(fraction(text)).ball if "/" in str(text) else arb(str(text))
 
 
-def within(found: Span, stated: Any) -> bool:
-    """The stated range holds what was found."""
-    low, high = map(number, stated)
-    return bool(found.low >= low and found.high <= high)
-
-
-def exact(text: object) -> Any:
-    """A rational as SymPy's."""
-    value = fraction(text)
-    return Rational(value.numerator, value.denominator)
-
-
 class Place:
-    """The branch at the witness's parameters."""
+    """The cell at the witness's parameters, and what f, w and phi are at its breakpoints."""
 
-    def __init__(self, branch: Branch, witness: Entry) -> None:
+    def __init__(self, branch: Branch, witness: Entry, evidence: Entry) -> None:
         """Every parameter has a value, inside its domain; the ratios are positive."""
-        self.branch = branch
+        self.branch, self.evidence, self.kind = branch, evidence, witness["kind"]
         values = witness["parameters"]
         require(set(values) == set(branch.parameters), "the witness does not give every parameter a value")
-        self.point = {p: exact(values[name]) for name, p in branch.parameters.items()}
-        for p, value in self.point.items():
-            require(branch.domain[p].holds(value), "{} = {} is outside {}", p, value, branch.domain[p])
-        self.declared = substitute(branch.declared, self.point)
-        self.ratios = [exact(text) for text in witness["r"]]
-        self.at_zero = witness["kind"] == "tail" and self.ratios[0] == 0  # on (0, r[1]]
+        self.box = {p: Range.at(fraction(values[name])) for name, p in branch.parameters.items()}
+        for name, p in branch.parameters.items():
+            require(branch.domain[p].holds(fraction(values[name])), "{} = {} is outside its domain", name, values[name])
+        self.ratios = [rational(fraction(text)) for text in witness["r"]]
+        self.at_zero = self.kind == "tail" and self.ratios[0] == 0  # on (0, r[1]]
         require(all(ratio > 0 for ratio in self.ratios[self.at_zero :]), "the witness's r is not positive")
         self.stated = witness["enclosure"]
+        self.cell = branch.cell(evidence, self.box)
 
-    @property
-    def kind(self) -> Kind:
-        """What is declared."""
-        return self.branch.kind
+    def at(self, ratio: Any) -> tuple[Section, Section]:
+        """The sections on both sides of the ratio."""
+        found = [pair for pair in self.cell.breakpoints if same(pair[0].ends[1], ratio)]
+        require(found, "r = {} is none of the cell's breakpoints", ratio)
+        return found[0]
 
-    @property
-    def quantities(self) -> tuple[Kind, ...]:
-        """What is declared or derived by differentiation alone."""
-        return ("value", "weight") if self.kind == "value" else ("weight",)
+    def limits(self, ratio: Any, quantity: Kind, order: int = 0, less: Any = 0) -> list[Limit]:
+        """Both one-sided limits of the quantity, or of its derivative of that order, less a number."""
+        return [self.limit(one, less) for one in self.branch.limits_at(*self.at(ratio), quantity, order)]
 
-    def formula(self, ratio: Rational, side: int, quantity: Kind) -> Expr:
-        """The smooth formula that holds at the ratio (side 0) or just beside it."""
+    def limit(self, found: Expr | Limit, less: Any = 0) -> Limit:
+        """Enclosed."""
+        if isinstance(found, Expr):
+            return Limit(enclose(found - less, self.box))
+        return found if found.span is None else Limit(found.span + -rational_span(less))
 
-        def signs(switch: Expr) -> Collection[int]:
-            there = value_at(switch, r, ratio, HERE)
-            if not same(there, Integer(0)):
-                return signs_in(enclose(there, HERE))
-            return _signs_beside(substitute(switch, {r: ratio + side * S})) if side else [0]
+    def text(self, ratio: Any, quantity: Kind, less: Any = 0) -> list[Limit]:
+        """What the text itself says there, if it says anything."""
+        there = self.branch.text_at(self.at(ratio)[0], quantity)
+        return [] if there is None else [self.limit(there, less)]
 
-        (found, *others) = pieces(self.declared, signs)
-        require(not others, "which piece holds at r = {} is not certain", ratio)
-        return convert(self.kind, found, quantity)
+    def values(self, ratio: Any, quantity: Kind, *sides: int) -> Iterator[Span]:
+        """The quantity at the ratio, or as it is approached from the sides: 0 from below, 1 from above."""
+        limits = self.limits(ratio, quantity)
+        yield from (one.number for one in (*self.text(ratio, quantity), *(limits[side] for side in sides)))
 
-    def at(self, ratio: Rational, side: int, quantity: Kind, order: int = 0, less: int = 0) -> Span:
-        """The quantity (its derivative of that order) at the ratio, or its one-sided limit there, less a number."""
-        formula = self.formula(ratio, side, quantity) - less
-        for _ in range(order):
-            formula = slope(formula, r)
-        found = limit_at(formula, r, ratio, side * S, HERE) if side else value_at(formula, r, ratio, HERE)
-        return found.number if isinstance(found, Limit) else enclose(found, HERE)
+    def states(self, *found: Span) -> bool:
+        """Whether each lies in the range that the witness states for it."""
+        ranges = [(number(low), number(high)) for low, high in self.stated]
+        return all(bool(x.low >= low and x.high <= high) for x, (low, high) in zip(found, ranges, strict=True))
 
-    def value(self, ratio: Rational) -> Expr:
-        """f at the ratio."""
-        return value_at(self.formula(ratio, 0, "value"), r, ratio, HERE)
-
-    def end_section(self, entry: Entry) -> Section:
-        """The section that reaches to r = oo, or to r = 0 where the witness does, in a cell that holds the point."""
-        cell = self.branch.cell(entry)
-        require(not (self.at_zero and cell.chart == "scaled"), "r = 0 is inside this chart")
-        section = cell.sections[0 if self.at_zero else -1]
-        for p, value in self.point.items():
-            require(section.cell[cast(Any, p)].holds(value), "{} = {} is outside the cell", p, value)
-        return section
-
-    def candidates(self, ratio: Rational, sides: tuple[int, ...] = (-1, 1)) -> Iterator[Span]:
-        """w at the ratio where the text declares it, and its limits from the sides asked for."""
-        for side in ((0,) if self.kind != "value" else ()) + sides:
-            try:
-                yield self.at(ratio, side, "weight")
-            except (Undefined, RecheckFailed):
-                continue
-
-    def jump(self, ratio: Rational, quantity: Kind, order: int = 0) -> tuple[Span, Span] | None:
-        """Both one-sided limits, if they lie in the stated ranges and apart."""
-        try:
-            left, right = self.at(ratio, -1, quantity, order), self.at(ratio, 1, quantity, order)
-        except (Undefined, RecheckFailed):
-            return None
-        apart = left.high < right.low or right.high < left.low
-        return (left, right) if apart and within(left, self.stated[0]) and within(right, self.stated[1]) else None
+    def jumps(self, ratio: Any, quantity: Kind, order: int = 0) -> int:
+        """Up (1) or down (-1), if both one-sided limits are as stated and apart; else 0."""
+        with suppress(Undefined, RecheckFailed):
+            left, right = (one.number for one in self.limits(ratio, quantity, order))
+            if self.states(left, right):
+                return 1 if left.high < right.low else -1 if right.high < left.low else 0
+        return 0
 
 
-def _signs_beside(near: Expr) -> Collection[int]:
-    """Of a function that vanishes at S = 0, for small S > 0."""
-    for form in (near, tidy(near)):
-        try:
-            found = limit(form, S, ABOVE, {}).near
-        except Undefined:
-            continue
-        if found:
-            return [found]
-    return [0] if same(near, Integer(0)) else [-1, 0, 1]
-
-
-def refuted(branch: Branch, id_: str, witness: Entry, evidence: Entry) -> None:
+def refuted(branch: Branch, kind: str, bound: Any, witness: Entry, evidence: Entry) -> None:
     """The witness breaks the requirement."""
-    place, kind = Place(branch, witness), witness["kind"]
-    ratios, enclosures, check = CHECKS.get((id_, kind), (0, 0, None))
-    require(check is not None, "a {!r} is no witness against {}", kind, id_)
-    require(len(place.ratios) == ratios + place.at_zero, "a {} has {} r", kind, ratios)
-    require(id_ != "vanishing-score" or not place.at_zero, "phi may be large near r = 0")
-    require(len(place.stated) == enclosures, "a {} against {} has {} enclosures", kind, id_, enclosures)
-    require(kind == "tail" or not evidence, "evidence where the witness is all there is")
-    try:
-        check(place, evidence) if kind == "tail" else check(place, *place.ratios)
-    except Undefined as error:
-        raise RecheckFailed(f"the witness cannot be evaluated: {error}") from error
+    place = Place(branch, witness, evidence)
+    ratios, enclosures, check = CHECKS.get((kind, witness["kind"]), (0, 0, None))
+    require(check is not None, "a {!r} is no witness against {}", witness["kind"], kind)
+    require(len(place.ratios) == ratios + place.at_zero, "a {} has {} r", witness["kind"], ratios)
+    require(len(place.stated) == enclosures, "a {} against {} has {} enclosures", witness["kind"], kind, enclosures)
+    check(place, bound, *place.ratios)
 
 
-def _grows(place: Place, low: Rational, high: Rational) -> None:
+# At breakpoints -----------------------------------------------------------------------------------------------------
+
+
+def _exceeds(place: Place, ratio: Any, quantity: Kind, bound: Any, sign: int = 1) -> None:
+    """The quantity at the ratio, or as it is approached, is above (with sign -1, below) the number, and as stated."""
+    found = [x for x in place.values(ratio, quantity, 0, 1) if place.states(x)]
+    holds = any((x + -rational_span(bound) if sign > 0 else rational_span(bound) + -x).is_positive for x in found)
+    require(holds, "the {} at {} is not beyond {} as stated", quantity, ratio, bound)
+
+
+def _not_peak(place: Place, _: Any, ratio: Any) -> None:
+    """w(1) is not 1, by the text where it declares w, or w > 1 elsewhere."""
+    if ratio == 1:
+        _is_not_one(place, place.text(ratio, "weight", 1) or place.limits(ratio, "weight", less=1))
+    else:
+        _exceeds(place, ratio, "weight", Integer(1))
+
+
+def _not_first_order(place: Place, _: Any, ratio: Any) -> None:
+    """w as 1 is approached from one of the sides is not 1."""
+    require(ratio == 1, "the point is not r = 1")
+    _is_not_one(place, place.limits(ratio, "weight", less=1))
+
+
+def _is_not_one(place: Place, gaps: list[Limit]) -> None:
+    found = [gap.number for gap in gaps if place.states(gap.number)]
+    require(any(gap.is_positive or gap.is_negative for gap in found), "w(1) - 1 is not as stated, or 0")
+
+
+def _grows(place: Place, _: Any, low: Any, high: Any) -> None:
+    """w is larger at the ratio that is farther from 1."""
     require(low < high and (low >= 1 or high <= 1), "the pair is not in order on one side of 1")
-    pairs = product(place.candidates(low, (1,)), place.candidates(high, (-1,)))
-    holds = any(
-        (b.low > a.high if low >= 1 else a.low > b.high) and within(a, place.stated[0]) and within(b, place.stated[1])
-        for a, b in pairs
-    )
-    require(holds, "w does not grow from {} to {} as stated", low, high)
+    for a, b in product(place.values(low, "weight", 1), place.values(high, "weight", 0)):
+        if (b.low > a.high if low >= 1 else a.low > b.high) and place.states(a, b):
+            return
+    raise RecheckFailed(f"w does not grow from {low} to {high} as stated")
 
 
-def _jumps_up(place: Place, ratio: Rational) -> None:
-    left, right = place.jump(ratio, "weight") or (None, None)
-    rises = left is not None and right is not None and (right.low > left.high if ratio > 1 else left.low > right.high)
+def _jumps_up(place: Place, _: Any, ratio: Any) -> None:
+    rises = place.jumps(ratio, "weight") == (1 if ratio > 1 else -1)
     require(ratio != 1 and rises, "w does not jump up at {} as stated", ratio)
 
 
-def _jumps(place: Place, ratio: Rational) -> None:
-    require(any(place.jump(ratio, quantity) for quantity in place.quantities), "nothing jumps at {} as stated", ratio)
+def _jumps(place: Place, _: Any, ratio: Any) -> None:
+    holds = any(place.jumps(ratio, quantity) for quantity in place.branch.declared_kinds)
+    require(holds, "nothing jumps at {} as stated", ratio)
 
 
-def _jumps_at_one(place: Place, ratio: Rational) -> None:
+def _jumps_at_one(place: Place, _: Any, ratio: Any) -> None:
     require(ratio == 1, "the jump is not at r = 1")
-    _jumps(place, ratio)
+    _jumps(place, _, ratio)
 
 
-def _has_no_peak(place: Place, ratio: Rational) -> None:
-    _jumps_at_one(place, ratio)
-    there = Integer(0) if place.kind == "value" else substitute(place.formula(ratio, 0, "weight"), {r: ratio})
-    require(not same(there, Integer(1)), "the text itself says w(1) = 1")
+def _has_no_peak(place: Place, _: Any, ratio: Any) -> None:
+    """w jumps at 1, and the text does not say that w(1) = 1."""
+    require(ratio == 1 and place.jumps(ratio, "weight"), "w does not jump at 1 as stated")
+    there = place.branch.text_at(place.at(ratio)[0], "weight")
+    require(there is None or not same(there, Integer(1)), "the text itself says w(1) = 1")
 
 
-def _not_peak(place: Place, ratio: Rational) -> None:
-    """w(1) is not 1, by the text where it declares w, or w > 1 elsewhere."""
-    if ratio == 1:
-        _not_one(place, ratio, (-1, 1) if place.kind == "value" else (0,))
-    else:
-        found = [w for w in place.candidates(ratio) if w.low > 1 and within(w, place.stated[0])]
-        require(found, "w({}) is not > 1 as stated", ratio)
+def _is_rough(place: Place, order: Any, ratio: Any) -> None:
+    """A derivative of f below the order, f itself included, jumps."""
+    if place.branch.kind != "value" or not place.jumps(ratio, "value"):
+        require(any(place.jumps(ratio, "weight", j) for j in range(int(order))), "nothing jumps at {} as stated", ratio)
 
 
-def _not_one(place: Place, ratio: Rational, sides: tuple[int, ...] = (-1, 1)) -> None:
-    """A one-sided derivative of f at 1 is not 1, whatever the text says w(1) is."""
-    require(ratio == 1, "the point is not r = 1")
-    for side in sides:
-        gap = place.at(ratio, side, "weight", less=1)
-        if (gap.is_positive or gap.is_negative) and within(gap, place.stated[0]):
+def _is_undefined(place: Place, _: Any, ratio: Any) -> None:
+    """f or w goes to infinity at the ratio, or is the root or logarithm of a number there that has none."""
+    for quantity in place.branch.declared_kinds:
+        with suppress(Undefined, RecheckFailed):
+            if any(one.is_infinite for one in place.limits(ratio, quantity)):
+                return
+        before, _after = place.at(ratio)
+        if _is_outside(place.branch.on(before, quantity), {before.t: rational(before.t_range.high)}):
             return
-    raise RecheckFailed("w(1) - 1 is not as stated, or 0")
+    raise RecheckFailed(f"f and w are not shown to be undefined at r = {ratio}")
 
 
-def _negative(place: Place, ratio: Rational) -> None:
-    found = [w for w in place.candidates(ratio) if w.is_negative and within(w, place.stated[0])]
-    require(found, "w({}) is not < 0 as stated", ratio)
-
-
-def _undefined_at(place: Place, ratio: Rational) -> None:
-    """f or w has a pole at the ratio, or the root or logarithm of a number there that has none."""
-    formulas = [place.formula(ratio, side, quantity) for quantity in place.quantities for side in (-1, 1)]
-    holds = any(_outside(formula, ratio) or _pole(formula, ratio) for formula in formulas)
-    require(holds, "f and w are not shown to be undefined at r = {}", ratio)
-
-
-def _outside(formula: Expr, ratio: Rational) -> bool:
+def _is_outside(formula: Expr, there: Any) -> bool:
     """Some root, power or logarithm is taken of a negative number."""
     for node in sympy.preorder_traversal(formula):
         condition = restricted(node)
-        try:
-            if condition is not None and enclose(substitute(condition[0], {r: ratio}), HERE).is_negative:
+        with suppress(Undefined):
+            if condition is not None and enclose(substitute(condition[0], there), {}).is_negative:
                 return True
-        except Undefined:
-            continue
     return False
 
 
-def _pole(formula: Expr, ratio: Rational) -> bool:
-    """The denominator of the formula as one fraction is 0 there and its numerator is not."""
-    try:
-        top, bottom = (value_at(part, r, ratio, HERE) for part in sympy.fraction(tidy(formula)))
-        found = enclose(top, HERE)
-        return same(bottom, Integer(0)) and (found.is_positive or found.is_negative)
-    except Undefined:
-        return False
+def _breaks_between(place: Place, _: Any, low: Any, high: Any) -> None:
+    """f or w jumps at a breakpoint between the ratios, or has a pole between them.
 
-
-def _broken_between(place: Place, low: Rational, high: Rational) -> None:
-    """f or w takes values on both sides of a number that it takes nowhere between: it is not continuous there."""
+    A pole, if it has values of both signs at the ratios, and the formula `inverse` of the evidence is continuous
+    between them and 1/q wherever q is defined: the inverse has a zero, where q can be no number.
+    """
     require(low < high, "the pair is not in order")
-    holds = any(_leaps(place, low, high, quantity) for quantity in place.quantities)
+    inside = [one for one in place.cell.sections if _is_ordered(low, one.ends[0]) and _is_ordered(one.ends[1], high)]
+    holds = any(place.jumps(one.ends[0], quantity) for one in inside[1:] for quantity in place.branch.declared_kinds)
+    if not holds and len(inside) == 1:
+        holds = any(_has_pole(place, inside[0], quantity, low, high) for quantity in place.branch.declared_kinds)
     require(holds, "f and w are not shown to break between {} and {}", low, high)
 
 
-def _leaps(place: Place, low: Rational, high: Rational, quantity: Kind) -> bool:
-    inside = {r: Range(fraction(str(low)), fraction(str(high)), True, True)}
+def _is_ordered(a: Expr, b: Expr) -> bool:
+    return sympy.oo not in (a, b) and is_at_most(a - b, 0, {})
 
-    def signs(switch: Expr) -> Collection[int]:
-        try:
-            return signs_in(enclose(switch, inside))
-        except Undefined:
-            return [-1, 0, 1]
 
-    try:
-        left, right = place.at(low, 1, quantity), place.at(high, -1, quantity)
-    except (Undefined, RecheckFailed):
+def _has_pole(place: Place, section: Section, quantity: Kind, low: Any, high: Any) -> bool:
+    if "inverse" not in place.evidence:
         return False
-    if not (within(left, place.stated[0]) and within(right, place.stated[1])):
-        return False
-    if right.high < left.low:
-        left, right = right, left
-    between = Integer(0) if left.is_negative and right.is_positive else _middle(left.high, right.low)
-    formulas = [convert(place.kind, piece, quantity) for piece in pieces(place.declared, signs)]
-    return left.high < right.low and all(_is_nowhere(formula, between, inside) for formula in formulas)
+    own, inverse = place.branch.on(section, quantity), place.branch.read(place.evidence["inverse"], section.t)
+    with suppress(Undefined, RecheckFailed):
+        left, right = place.limits(low, quantity)[1].number, place.limits(high, quantity)[0].number
+        opposite = (left.is_positive and right.is_negative) or (left.is_negative and right.is_positive)
+        is_inverse = same(own * inverse, Integer(1)) and is_defined(inverse, section.box)
+        return opposite and place.states(left, right) and is_inverse
+    return False
 
 
-def _middle(low: arb, high: arb) -> Rational:
-    mantissa, exponent = (int(part) for part in ((low + high) / 2).mid().man_exp())
-    return Integer(mantissa) * Integer(2) ** exponent
+def _is_hopeful(place: Place, side: int, ratio: Any) -> None:
+    """f(r) A - f(1) A + A - r A > 0 for |A| = 1; f is continuous at both."""
+    sign = 1 if place.branch.sign == "positive" else -1
+    require(place.branch.kind == "value" and sign * side * (ratio - 1) > 0, "r = {} is not on that side", ratio)
+    for at in (ratio, Integer(1)):
+        continuous_at(place.branch, *place.at(at), "value")
+    here, one = (place.branch.limits_at(*place.at(at), "value")[0] for at in (ratio, Integer(1)))
+    found = enclose(sign * (here - one + 1 - ratio), place.box)
+    require(place.states(found) and found.is_positive, "f(r) A > r A does not hold at {}", ratio)
 
 
-def _is_nowhere(formula: Expr, level: Rational, inside: Box) -> bool:
-    """The formula does not take the value: its range is apart from it, or that of 1/(formula - level) is bounded."""
-    gap = formula - level
-    try:
-        if everywhere(gap, inside, lambda x: x.is_positive or x.is_negative):
-            return True
-    except Undefined:
-        pass
-    return everywhere(tidy(1 / tidy(gap)), inside, lambda x: x.is_finite)
+# On sections and at their ends --------------------------------------------------------------------------------------
 
 
-def _tail(place: Place, evidence: Entry) -> None:
+def _tail(place: Place, _: Any, *ratios: Any) -> None:
     """|phi| >= c > 0 on [R, oo), or on (0, R], with one sign."""
-    start, tail, at_zero = place.ratios[-1], evidence["tail"], place.at_zero
-    require(tail["end"] == ("zero" if at_zero else "infinity"), "the end is not r = {}", "0" if at_zero else "oo")
-    section, first = place.end_section(tail), fraction(tail["start"])
-    whole = section.t_range
-    require(whole.low <= first <= whole.high, "the tail does not start in the section at its end")
-    ratio, weight = (substitute(e, place.point) for e in (section.ratio, place.branch.on(section, "weight")))
-    behind = enclose(start - substitute(ratio, {section.t: rational(first)}), HERE)
-    require((-behind if at_zero else behind).low >= 0, "the tail starts after r = {}", start)
-    beyond = Range(whole.low, first, False, True) if at_zero else Range(first, INFINITE, True)
-    require(is_defined(weight, {section.t: beyond}), "w is not defined on the tail")
-    (low, high) = map(number, place.stated[0])
-    require((low > 0 and high == INFINITY) or (high < 0 and low == -INFINITY), "the bound of phi has no sign")
-    phi = ratio * weight
-
-    def image(expression: Expr) -> Span:
-        form, inverse = spelled(place.branch, section, expression, tail["form"])
-        require(not (inverse and at_zero), "a form in s = 1/t is one for t -> oo")
-        variable: Symbol = S if inverse else section.t
-        return span_of(form)({variable: beyond.span.reciprocal() if inverse else beyond.span})
-
-    if tail["rule"] == "enclosure":
-        found = image(phi)
-    else:
-        require(tail["rule"] == "slope", "no rule {!r}", tail["rule"])
-        growth = image(_rate(place, section))
-        require((-growth if at_zero else growth).low >= 0, "phi is not shown to grow")
-        found = enclose(phi, {section.t: Range.at(first)})
-    holds = found.low >= low if low > 0 else found.high <= high
-    require(holds, "|phi| >= {} does not hold on the tail", place.stated[0])
+    index, (low, high) = 0 if place.at_zero else -1, place.stated[0]
+    section = place.cell.sections[index]
+    require(place.cell.ends_at_zero or not place.at_zero, "r = 0 lies inside a section")
+    late = ratios[-1] - section.ends[1] if place.at_zero else section.ends[0] - ratios[-1]
+    require(is_at_most(late, 0, place.box), "the tail starts after r = {}", ratios[-1])
+    c = rational(fraction(low if high == "oo" else high))
+    require(c > 0 if high == "oo" else c < 0 and low == "-oo", "the bound of phi has no sign")
+    claim = Claim("score", "at least" if c > 0 else "at most", c)
+    show(place.branch, section, claim, place.evidence["sections"][index][claim.name])
 
 
-def _rate(place: Place, section: Section) -> Expr:
-    return substitute(score_slope(section, place.branch.on(section, "weight")), place.point)
+def _vanishes_not(place: Place, _: Any, *ratios: Any) -> None:
+    require(not place.at_zero, "phi may be large near r = 0")
+    _tail(place, _, *ratios)
 
 
-def _unbounded(place: Place, evidence: Entry) -> None:
+def _grows_without_end(place: Place, _: Any, *ratios: Any) -> None:
     """|phi| -> oo: by its limit, or because it grows like a power of r."""
-    _tail(place, evidence)
-    section, grown = place.end_section(evidence["tail"]), evidence["limit"]
-    require(grown["rule"] in ("limit", "slope"), "no rule {!r}", grown["rule"])
-    if grown["rule"] == "limit":
-        phi = substitute(section.ratio * place.branch.on(section, "weight"), place.point)
-        holds = limit_by(place.branch, section, phi, grown["form"], HERE).is_infinite
-    else:
-        holds = limit_by(place.branch, section, _rate(place, section), grown["form"], HERE).tends(
-            -1 if place.at_zero else 1
-        )
-    require(holds, "phi does not grow without end")
+    _tail(place, _, *ratios)
+    _goes(place, "zero" if place.at_zero else "infinity", "score", lambda rule, found:
+          found.is_infinite if rule == "limit" else found.tends(-1 if place.at_zero else 1))  # fmt: skip
+
+
+def _goes(place: Place, name: str, quantity: Kind, judge: Any) -> None:
+    require(len(place.evidence[name]) == 1, "one limit is needed")
+    at_end(place.branch, place.cell, place.evidence, name, quantity, judge)
+
+
+def _is_heavy(place: Place, bound: Any, _: Any) -> None:
+    """w -> a number above the bound as r -> 0."""
+    _goes(place, "zero", "weight", lambda rule, found:
+          rule == "limit" and place.states(found.number) and _is_above(found, bound))  # fmt: skip
+
+
+def _is_slow(place: Place, order: Any, _: Any) -> None:
+    """d log phi/d log r tends to more than 1 - p as r -> oo, and w is not 0 there."""
+    section = place.cell.sections[-1]
+    beyond = {**section.box, section.t: Range.at(section.t_range.low + 1)}  # type: ignore[operator]
+    there = enclose(place.branch.on(section, "weight"), beyond)
+    require(there.is_positive or there.is_negative, "w may be 0 at r = oo")
+    _goes(place, "infinity", "weight", lambda rule, found: rule == "slope" and _is_above(found, 1 - order)
+          and (place.stated[0] == ["oo", "oo"] if found.is_infinite else place.states(found.number)))  # fmt: skip
+
+
+def _is_above(found: Limit, bound: Any) -> bool:
+    return found.near > 0 if found.is_infinite else (found.number + -rational_span(bound)).is_positive
+
+
+def _is_wide(place: Place, h: Any, ratio: Any) -> None:
+    """w >= c > 1/2 from r = 1 to beyond the distance h, or all the way to r = 0, and at the ratio as stated."""
+    side, c = 1 if ratio > 1 else -1, rational(fraction(place.evidence["above"]))
+    require(c > HALF, "w > 1/2 is not what is shown")
+    claim, shown = (
+        Claim("weight", "at least", c),
+        dict(zip(place.cell.sections, place.evidence["sections"], strict=True)),
+    )
+    reached = False
+    for section in place.cell.outwards(side):
+        if reached:
+            break
+        show(place.branch, section, claim, shown[section][claim.name])
+        end = section.ends[1 if side > 0 else 0]
+        reached = end == 0 or (end != sympy.oo and is_at_most(h - side * (end - 1), -Rational(1, 2**41), {}))
+    require(reached, "w > 1/2 is not shown as far as {}", h)
+    no_lone_values(place.branch, place.cell)
+    _exceeds(place, ratio, "weight", HALF)
 
 
 CHECKS: dict[tuple[str, str], tuple[int, int, Any]] = {  # how many r, how many enclosures, and the check
@@ -337,13 +311,20 @@ CHECKS: dict[tuple[str, str], tuple[int, int, Any]] = {  # how many r, how many 
     ("monotone-decay", "jump"): (1, 2, _jumps_up),
     ("unit-peak", "point"): (1, 1, _not_peak),
     ("unit-peak", "jump"): (1, 2, _has_no_peak),
-    ("nonnegative-weight", "point"): (1, 1, _negative),
-    ("first-order-agreement", "point"): (1, 1, _not_one),
+    ("nonnegative-weight", "point"): (1, 1, lambda place, _, at: _exceeds(place, at, "weight", 0, -1)),
+    ("first-order-agreement", "point"): (1, 1, _not_first_order),
     ("first-order-agreement", "jump"): (1, 2, _jumps_at_one),
     ("continuously-differentiable", "jump"): (1, 2, _jumps),
-    ("continuously-differentiable", "pair"): (2, 2, _broken_between),
-    ("continuously-differentiable", "point"): (1, 0, _undefined_at),
-    ("vanishing-score", "tail"): (1, 1, _tail),
+    ("continuously-differentiable", "pair"): (2, 2, _breaks_between),
+    ("continuously-differentiable", "point"): (1, 0, _is_undefined),
+    ("vanishing-score", "tail"): (1, 1, _vanishes_not),
     ("bounded-value", "tail"): (1, 1, _tail),
-    ("bounded-score", "tail"): (1, 1, _unbounded),
+    ("bounded-score", "tail"): (1, 1, _grows_without_end),
+    ("half_width", "point"): (1, 1, _is_wide),
+    ("sup score", "point"): (1, 1, lambda place, c, at: _exceeds(place, at, "score", c)),
+    ("smoothness", "jump"): (1, 2, _is_rough),
+    ("weight(0)", "point"): (1, 1, _is_heavy),
+    ("tail order", "tail"): (1, 1, _is_slow),
+    ("pessimistic on kill side", "point"): (1, 1, lambda place, _, at: _is_hopeful(place, 1, at)),
+    ("pessimistic on pass side", "point"): (1, 1, lambda place, _, at: _is_hopeful(place, -1, at)),
 }

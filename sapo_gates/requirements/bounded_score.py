@@ -8,8 +8,9 @@ Fails: hard clipping for A <= 0, where phi = r.
 Source: requirement 7 of the profile trust-region.
 """
 
-from sapo_gates.prove.case import Case, cells_evidence
+from sapo_gates.prove.case import Case
 from sapo_gates.prove.ends import limit_near_infinity, near_zero, open_inside, vanishes_near_infinity
+from sapo_gates.prove.evidence import cells_evidence
 from sapo_gates.prove.tails import Head, Tail
 from sapo_gates.prove.witness import unbounded_score
 from sapo_gates.verdict import Proved, Refuted, Undecided, Verdict

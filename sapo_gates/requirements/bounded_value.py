@@ -10,7 +10,7 @@ Source: requirement 6 of the profile trust-region.
 
 from sympy import Integer
 
-from sapo_gates.prove.case import Case, cells_evidence
+from sapo_gates.prove.case import Case
 from sapo_gates.prove.ends import (
     integrable_near_zero,
     limit_near_infinity,
@@ -18,6 +18,7 @@ from sapo_gates.prove.ends import (
     open_inside,
     vanishes_near_infinity,
 )
+from sapo_gates.prove.evidence import cells_evidence
 from sapo_gates.prove.joins import Quantity
 from sapo_gates.prove.signs import Claim
 from sapo_gates.prove.tails import Head, Tail

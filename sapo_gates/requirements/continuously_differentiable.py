@@ -10,7 +10,8 @@ Source: arXiv:2602.19345v2, section 4, (i).
 
 from sapo_gates.prove import witness
 from sapo_gates.prove.boxes import Closed
-from sapo_gates.prove.case import Case, Settled, cells_evidence, first_open
+from sapo_gates.prove.case import Case, Settled, first_open
+from sapo_gates.prove.evidence import cells_evidence
 from sapo_gates.prove.joins import Quantity, joins_of
 from sapo_gates.prove.signs import Claim
 from sapo_gates.verdict import Proved, Refuted, Undecided, Verdict

@@ -9,7 +9,8 @@ Source: requirement 8 of the profile trust-region.
 
 from sympy import Integer
 
-from sapo_gates.prove.case import Case, cells_evidence
+from sapo_gates.prove.case import Case
+from sapo_gates.prove.evidence import cells_evidence
 from sapo_gates.prove.forms import is_identity
 from sapo_gates.prove.joins import joins_of
 from sapo_gates.prove.witness import not_one

@@ -9,7 +9,8 @@ Source: requirement 5 of the profile trust-region.
 
 from sapo_gates.prove import witness
 from sapo_gates.prove.boxes import Closed, Violated
-from sapo_gates.prove.case import Case, cells_evidence, first_open
+from sapo_gates.prove.case import Case, first_open
+from sapo_gates.prove.evidence import cells_evidence
 from sapo_gates.prove.joins import joins_of
 from sapo_gates.verdict import Proved, Refuted, Undecided, Verdict
 

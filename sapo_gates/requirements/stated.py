@@ -12,7 +12,7 @@ Each is a statement for all parameters of the claimed domain (or for those that 
 """
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from fractions import Fraction
@@ -20,27 +20,35 @@ from math import inf
 from typing import Any, cast
 
 import sympy
-from sympy import Add, Expr, Integer, Rational, Symbol
+from sympy import Add, Expr, Integer, Rational
 
 from sapo_gates.derive import declared_formula, derivative
 from sapo_gates.errors import GateTextError, RequirementError
 from sapo_gates.functions import r, substitute
-from sapo_gates.gate import exact
+from sapo_gates.gate import Domain, Parameter, exact
 from sapo_gates.prove import witness
-from sapo_gates.prove.boxes import Box, Closed, Range, Rule, Violation, cover
-from sapo_gates.prove.case import Case, Requirement, cells_evidence, leaf_evidence
+from sapo_gates.prove.boxes import Budget, Closed, Range, cover
+from sapo_gates.prove.case import Case, Requirement
 from sapo_gates.prove.enclose import compiled
 from sapo_gates.prove.ends import Terms
-from sapo_gates.prove.forms import forms_of, is_identity, log_derivative
+from sapo_gates.prove.evidence import (
+    NAMES,
+    bound_evidence,
+    cells_evidence,
+    cells_tree,
+    claim_evidence,
+    sections_between,
+)
+from sapo_gates.prove.forms import forms_of, is_identity
 from sapo_gates.prove.interval import Interval, Undefined
 from sapo_gates.prove.joins import Join, joins_of
 from sapo_gates.prove.limits import ZERO_FROM_ABOVE, limit
-from sapo_gates.prove.pieces import images, possible
+from sapo_gates.prove.pieces import images
 from sapo_gates.prove.points import Point, parameter_points, rational
-from sapo_gates.prove.sections import Branch, Section, as_end, cell_key
+from sapo_gates.prove.sections import Branch, Chart, Section, Unsupported, as_end, branches_of
 from sapo_gates.prove.signs import Claim, SectionProver
-from sapo_gates.prove.tails import Tail, expressions_at_infinity, limit_at_infinity
-from sapo_gates.requirements import continuously_differentiable, monotone_decay, unit_peak
+from sapo_gates.prove.tails import Tail, limit_at_infinity
+from sapo_gates.requirements import continuously_differentiable, unit_peak
 from sapo_gates.verdict import Proved, Refuted, Undecided, Verdict, Witness
 
 FORMS = {
@@ -54,10 +62,13 @@ FORMS = {
 }
 MAX_SMOOTHNESS = 8
 HALF = Rational(1, 2)
-NEXT = Symbol("beyond_", positive=True)
-STEP = Fraction(1, 2**40)
-BEYOND = Range(Fraction(0), STEP, True, False)
-"""How far beyond r = 1 +- h "just beyond" reaches."""
+STEP = Rational(1, 2**40)
+"""How far beyond the distance h a weight above 1/2 is followed: it might jump there."""
+MAX_CELLS = 64
+CELL_BOXES = 400
+SCORE_BOXES = 4000
+Shown = tuple[Sequence[Mapping[str, object]], Mapping[str, object]]
+"""What is shown on the sections of a cell, and at its ends."""
 
 
 @dataclass(frozen=True)
@@ -125,22 +136,56 @@ def _number(text: str, whole: str, example: str) -> Rational:
     return cast(Rational, number)
 
 
-# Boxes of ratio and parameters --------------------------------------------------------------------------------------
+# Cells in the chart of the ratio ------------------------------------------------------------------------------------
 
 
-def _parameter_box(case: Case) -> dict[Symbol, Range]:
-    return {
-        p: Range(as_end(p.domain.lower), as_end(p.domain.upper), p.domain.lower_open, p.domain.upper_open)
-        for p in case.parameters
-    }
+def _by_cells(
+    case: Case, show: Callable[[Branch], Shown | None], ratios: Sequence[Expr] = ()
+) -> dict[str, object] | None:
+    """Evidence from what is shown on every cell, cutting cells on which it is not; None where it is not shown.
+
+    ratios: further breakpoints.
+    """
+    waiting = [{p: p.domain for p in case.parameters}]
+    finished = []
+    while waiting:
+        cell = waiting.pop()
+        for branch in branches_of(case.gate.kind, case.gate.declared(case.side), cell, ratios):
+            shown = show(branch)
+            if shown is not None:
+                finished.append((branch, *shown))
+                continue
+            parts = _halves({p: branch.all_domains[p] for p in case.parameters})
+            if len(finished) + len(waiting) + len(parts) > MAX_CELLS or not parts or case.budget.is_spent:
+                return None
+            waiting += parts
+    return cells_tree(case, finished)
 
 
-def _points(case: Case, box: Box | None = None) -> Iterator[Point]:
-    """Parameter values at which to look for a counterexample: those of the box first."""
-    domains: dict[Symbol, Any] = {p: p.domain for p in case.parameters}
-    if box is not None:
-        yield from parameter_points(case.gate, case.side, domains, box)
-    yield from parameter_points(case.gate, case.side, domains)
+def _halves(cell: Mapping[Parameter, Domain]) -> list[dict[Parameter, Domain]]:
+    """Two closed parts, cut through the largest domain."""
+    ranges = {p: Range(as_end(d.lower), as_end(d.upper)) for p, d in cell.items() if d.lower < d.upper}
+    if not ranges:
+        return []
+    widest = max(ranges, key=lambda p: ranges[p].extent)
+    domain, at = cell[widest], rational(ranges[widest].middle)
+    halves = (replace(domain, upper=at, upper_open=False), replace(domain, lower=at, lower_open=False))
+    return [{**cell, widest: half} for half in halves]
+
+
+def _points(case: Case) -> Iterator[Point]:
+    """Parameter values at which to look for a counterexample."""
+    yield from parameter_points(case.gate, case.side, {p: p.domain for p in case.parameters})
+
+
+def _branch_at(case: Case, parameters: Point, ratios: Sequence[Expr] = ()) -> Branch | None:
+    """The branch at exact parameters, in the chart of the ratio."""
+    cell = {p: Domain(parameters[p], parameters[p], False, False) for p in case.parameters}
+    try:
+        (branch,) = branches_of(case.gate.kind, case.gate.declared(case.side), cell, ratios)
+    except (Unsupported, ValueError):
+        return None
+    return branch
 
 
 def _number_interval(number: Expr) -> Interval:
@@ -154,23 +199,12 @@ def _formula(case: Case, quantity: Any) -> Expr:
     return found
 
 
-def _at_most_zero(expression: Expr) -> Rule:
-    """Every piece that may hold on the box is <= 0 on it."""
-
-    def rule(ranges: Mapping[Symbol, Interval], box: Box) -> bool:
-        try:
-            found = images(expression, ranges)
-        except Undefined:
-            return False
-        if all(one.is_positive for one in found):
-            raise Violation
-        return all(one.is_nonpositive for one in found)
-
-    return rule
-
-
-def _evidence(parts: Mapping[str, Closed]) -> dict[str, object]:
-    return {name: [leaf_evidence(leaf) for leaf in part.leaves] for name, part in parts.items()}
+def _is_at_most(expression: Expr, number: Expr, branch: Branch, *, strictly: bool = False) -> bool:
+    try:
+        found = compiled(expression - number)(branch.ranges)
+    except Undefined:
+        return False
+    return found.is_negative if strictly else found.is_nonpositive
 
 
 # half_width <= h ----------------------------------------------------------------------------------------------------
@@ -182,126 +216,105 @@ def half_width_ratio(side: str, h: Rational) -> Rational:
 
 
 def _half_width(case: Case, stated: Stated) -> Verdict:
-    """w <= 1/2 at r = 1 +- h, or on the ratios just beyond, over boxes of the parameters."""
-    weight = _formula(case, "weight")
-    parts = {}
-    for side, outward in (("left", -1), ("right", 1)):
-        ratio = half_width_ratio(side, stated.bound)
-        here = _at_most_zero(substitute(weight, {r: ratio}) - HALF)
-        beyond = _at_most_zero(substitute(weight, {r: ratio + outward * NEXT}) - HALF)
+    """w <= 1/2 at r = 1 +- h, or as a limit there, on cells of the parameters."""
+    found = _wide(case, stated.bound)
+    if found is not None:
+        return Refuted(method="w > 1/2 from r = 1 on", witness=found[0], evidence=found[1])
+    ratios = [half_width_ratio(side, stated.bound) for side in ("left", "right")]
 
-        def just_beyond(ranges: Mapping[Symbol, Interval], box: Box, rule: Rule = beyond) -> bool:
-            try:
-                return rule({**ranges, NEXT: BEYOND.interval}, box)
-            except Violation:
-                return False
+    def show(branch: Branch) -> Shown | None:
+        joins = [join for join in joins_of(branch, "weight") if join.at in ratios]
+        return ([{}] * len(branch.sections), {}) if all(map(_halves_at, joins)) else None
 
-        def at(ranges: Mapping[Symbol, Interval], box: Box, rule: Rule = here, other: Rule = just_beyond) -> bool:
-            try:
-                return rule(ranges, box)
-            except Violation:
-                if other(ranges, box):
-                    return False
-                raise
-
-        outcome = cover(_parameter_box(case), [("at", at), ("beyond", just_beyond)], case.budget)
-        if not isinstance(outcome, Closed):
-            found = next(_wide(case, side, stated.bound, outcome.box), None)
-            if found is not None:
-                return Refuted(method="w > 1/2 from r = 1 on", witness=found, evidence={})
-            return Undecided(method="w at one ratio", left=f"whether w <= 1/2 at r = {ratio} is not shown everywhere")
-        parts[side] = outcome
-    return Proved(method="w at r = 1 +- h", evidence=_evidence(parts))
+    evidence = _by_cells(case, show, ratios)
+    if evidence is None:
+        return Undecided(method="w at one ratio", left=f"whether w <= 1/2 at r = {ratios} is not shown everywhere")
+    return Proved(method="w at r = 1 +- h", evidence=evidence)
 
 
-def _wide(case: Case, side: str, bound: Rational, box: Box) -> Iterator[Witness]:
-    """Parameters at which w > 1/2 on the whole way from 1 to the ratio at that distance, and a little beyond: w might
-    jump there. All the way to 0 where the bound is 1 or more.
+def _halves_at(join: Join) -> bool:
+    limits = [side.expression for side in join.sides if side.expression is not None]
+    if join.is_smooth and not join.stands_alone:
+        return _is_at_most(limits[0], HALF, join.branch)
+    return any(_is_at_most(one, HALF, join.branch, strictly=True) for one in limits)
+
+
+def _wide(case: Case, bound: Rational) -> tuple[Witness, dict[str, object]] | None:
+    """Parameters at which w > 1/2 on the whole way from 1 to the ratio at that distance, and a little beyond; all the
+    way to 0 where the bound is 1 or more.
     """
-    ratio = half_width_ratio(side, bound)
-    for parameters in _points(case, box):
-        near, far = Fraction(1), Fraction(str(ratio)) + (STEP if side == "right" else -STEP)
-        far = Fraction(0) if side == "left" and bound >= 1 else far
-        weight = substitute(_formula(case, "weight"), parameters) - HALF
-        t = Range(min(near, far), max(near, far), far == 0)
-
-        def rule(ranges: Mapping[Symbol, Interval], box: Box, weight: Expr = weight) -> bool:
+    for parameters in _points(case):
+        for side in ("right", "left"):
+            ratio = half_width_ratio(side, bound)
+            to_zero = side == "left" and bound >= 1
             try:
-                return all(one.is_positive for one in images(weight, ranges))
+                at = witness.evaluate(case.gate, case.side, "weight", ratio, parameters)
             except Undefined:
-                return False
+                continue
+            if not at.lower > HALF:
+                continue
+            far = ratio if to_zero else ratio + (STEP if side == "right" else -STEP)
+            branch = _branch_at(case, parameters, [ratio, far])
+            way = [] if branch is None else [s for s in branch.sections if s.side == side]
+            way = way if side == "right" else way[::-1]
+            if branch is None or not way:
+                continue
+            passed = next((i for i, s in enumerate(way) if far == (s.upper if side == "right" else s.lower)), 0)
+            way = way if to_zero else way[: passed + 1]
+            excess = Fraction(str(at.lower.str(20, radius=False))) - Fraction(1, 2)
+            above = HALF + rational((excess / 2).limit_denominator(2**20))
+            shown = {section: _at_least(branch, section, above) for section in way}
+            if above > HALF and None not in shown.values():
+                sections = sections_between(Chart("ratio"), [Integer(0), *branch.breakpoints, sympy.oo], {})
+                for section, entry in zip(branch.sections, sections, strict=True):
+                    entry |= {"weight at least": shown[section]} if section in shown else {}
+                why = f"w > 1/2 on the whole way from r = 1 to r = {ratio}"
+                found = witness.point(ratio, parameters, at, why)
+                return found, {"sections": sections, "above": str(above)}
+    return None
 
-        if not isinstance(cover({r: t}, [("positive", rule)], replace(case.budget, boxes=400)), Closed):
-            continue
-        try:
-            at = witness.evaluate(case.gate, case.side, "weight", ratio, parameters)
-        except Undefined:
-            continue
-        if at.lower > HALF:
-            yield witness.point(ratio, parameters, at, f"w > 1/2 on the whole way from r = 1 to r = {ratio}")
+
+def _at_least(branch: Branch, section: Section, number: Expr) -> dict[str, object] | None:
+    """Evidence that w >= c on a section."""
+    prover = SectionProver(branch, replace(section, weight=section.weight - number))
+    outcome = prover.settle("nonnegative", Budget(Budget.seconds(1).deadline, CELL_BOXES))
+    if not isinstance(outcome, Closed):
+        return None
+    return bound_evidence(prover, section.weight, prover.box(), outcome.leaves)
 
 
 # sup score <= c -----------------------------------------------------------------------------------------------------
 
 
 def _sup_score(case: Case, stated: Stated) -> Verdict:
-    """phi <= c by its range on boxes of r and the parameters; on tails because |phi| falls from where it is <= c."""
-    weight = _formula(case, "weight")
-    excess = r * weight - stated.bound
-    found = _too_strong(case, weight, stated.bound)
+    """phi <= c by its range on boxes of r and the parameters; in tails because phi falls from where it is <= c."""
+    found = _too_strong(case, _formula(case, "weight"), stated.bound)
     if found is not None:
         return Refuted(method="phi at one ratio", witness=found, evidence={})
 
-    def falls(ranges: Mapping[Symbol, Interval], box: Box) -> bool:
-        start = box[r].lower
-        if box[r].upper != inf or not isinstance(start, Fraction) or start <= 0:
-            return False
-        try:
-            pieces = possible(weight, ranges)
-            at_start = images(excess, {**ranges, r: Interval.of(start, start)})
-        except Undefined:
-            return False
-        if len(pieces) != 1 or not all(one.is_nonpositive for one in at_start):
-            return False
-        bound = _number_interval(stated.bound)
-        lowest = images(-r * weight, {**ranges, r: Interval.of(start, start)})
-        if not all((one + -bound).is_nonpositive for one in lowest):
-            return False
-        return any(_is_falling(form, variable, ranges) for form, variable in _score_slopes(pieces[0]))
+    def show(branch: Branch) -> Shown | None:
+        shown = []
+        for section in branch.sections:
+            found = _score_at_most(branch, section, stated.bound, case.budget)
+            if found is None:
+                return None
+            shown.append({"score at most": found})
+        return shown, {}
 
-    box = {r: Range(Fraction(0), inf, True, True), **_parameter_box(case)}
-    outcome = cover(box, [("bound", _at_most_zero(excess)), ("falls", falls)], case.budget)
-    if isinstance(outcome, Closed):
-        forms = {sympy.sstr(piece): [sympy.sstr(form) for form, _ in _score_slopes(piece)] for piece in _all(weight)}
-        return Proved(method="range of phi", evidence={**_evidence({"boxes": outcome}), "slopes": forms})
-    return Undecided(method="range of phi", left=f"whether phi <= {stated.bound} is not shown on {_told(outcome.box)}")
+    evidence = _by_cells(case, show)
+    if evidence is None or any(join.stands_alone for branch in case.branches for join in joins_of(branch, "weight")):
+        return Undecided(method="range of phi", left=f"whether phi <= {stated.bound} is not shown everywhere")
+    return Proved(method="range of phi", evidence=evidence)
 
 
-def _told(box: Box) -> str:
-    return ", ".join(f"{symbol} in {range_.interval}" for symbol, range_ in box.items())
-
-
-_SLOPES: dict[Expr, list[tuple[Expr, Symbol]]] = {}
-
-
-def _score_slopes(piece: Expr) -> list[tuple[Expr, Symbol]]:
-    """Spellings of d log |phi|/d log r, in r or in s = 1/r."""
-    if piece not in _SLOPES:
-        slope = 1 + r * log_derivative(piece, r)
-        _SLOPES[piece] = list(dict.fromkeys((form, v) for form, v, _ in expressions_at_infinity(slope, r)))
-    return _SLOPES[piece]
-
-
-def _is_falling(form: Expr, variable: Symbol, ranges: Mapping[Symbol, Interval]) -> bool:
-    try:
-        here = ranges if variable == r else {**ranges, variable: ranges[r].reciprocal()}
-        return compiled(form)(here).is_nonpositive
-    except Undefined:
-        return False
-
-
-def _all(expression: Expr) -> list[Expr]:
-    return list(dict.fromkeys(possible(expression, None)))
+def _score_at_most(branch: Branch, section: Section, number: Expr, budget: Budget) -> dict[str, object] | None:
+    """Evidence that phi <= c on a section."""
+    for form in forms_of(section.position * section.weight):
+        prover = SectionProver(branch, replace(section, weight=form))
+        outcome = cover(prover.box(), prover.at_most_rules(number), replace(budget, boxes=SCORE_BOXES))
+        if isinstance(outcome, Closed):
+            return bound_evidence(prover, form, prover.box(), outcome.leaves)
+    return None
 
 
 def _too_strong(case: Case, weight: Expr, bound: Rational) -> Witness | None:
@@ -344,7 +357,7 @@ def _smoothness(case: Case, stated: Stated) -> Verdict:
         if not (join.is_smooth and join.fills):
             found = join.witness(case.gate, case.side, "f jumps")
             if found is not None:
-                return Refuted(method="one-sided limits", witness=found, evidence={"order": -1})
+                return Refuted(method="one-sided limits", witness=found, evidence={})
             return Undecided(method="one-sided limits", left=f"whether f is continuous at {join.place} is not shown")
     for branch in case.branches:
         for join in joins_of(branch, "weight"):
@@ -355,7 +368,7 @@ def _smoothness(case: Case, stated: Stated) -> Verdict:
                     continue
                 found = join.witness(case.gate, case.side, f"derivative {j + 1} of f jumps")
                 if found is not None and found.kind == "jump":
-                    return Refuted(method="one-sided limits", witness=found, evidence={"order": j})
+                    return Refuted(method="one-sided limits", witness=found, evidence={})
                 left = f"whether derivative {j + 1} of f is continuous at {join.place} is not shown"
                 return Undecided(method="one-sided limits", left=left)
     if order == 0:
@@ -403,70 +416,39 @@ def _derived(branch: Branch, section: Section) -> Section:
 
 
 def _weight_at_zero(case: Case, stated: Stated) -> Verdict:
-    """The limit of w as r -> 0, over boxes of the parameters."""
-    weight = _formula(case, "weight")
-    near = {r: Range(Fraction(0), Fraction(1, 2**40), True, False).interval}
+    """The limit of w as r -> 0, over cells of the parameters."""
+    for parameters in _points(case):
+        branch = _branch_at(case, parameters)
+        found = None if branch is None else _limit_at_zero(branch)
+        if branch is None or found is None or not found[0].lower > _number_interval(stated.bound).upper:
+            continue
+        why = f"w(r) -> a limit > {stated.bound} as r -> 0"
+        at = witness.point(rational(Fraction(1, 2**40)), parameters, found[0], why)
+        sections = sections_between(Chart("ratio"), [Integer(0), *branch.breakpoints, sympy.oo], {})
+        return Refuted(method="limit of w as r -> 0", witness=at, evidence={"sections": sections, "zero": found[1]})
 
-    def limits(ranges: Mapping[Symbol, Interval]) -> list[Interval]:
-        return [_limit_at_zero(piece, ranges) for piece in possible(weight, {**ranges, **near})]
+    def show(branch: Branch) -> Shown | None:
+        found = _limit_at_zero(branch)
+        if found is None or not (found[0] + -_number_interval(stated.bound)).is_nonpositive:
+            return None
+        return [{}] * len(branch.sections), {"zero": found[1]}
 
-    def rule(ranges: Mapping[Symbol, Interval], box: Box) -> bool:
-        bound = _number_interval(stated.bound)
+    evidence = _by_cells(case, show)
+    if evidence is None:
+        return Undecided(method="limit of w as r -> 0", left=f"whether the limit is <= {stated.bound} is not shown")
+    return Proved(method="limit of w as r -> 0", evidence=evidence)
+
+
+def _limit_at_zero(branch: Branch) -> tuple[Interval, Terms] | None:
+    """The limit of w in the first section, and the form that shows it."""
+    first = branch.sections[0]
+    for form in forms_of(first.weight):
         try:
-            found = [one + -bound for one in limits(ranges)]
-        except Undefined:
-            return False
-        if all(one.is_positive for one in found):
-            raise Violation
-        return all(one.is_nonpositive for one in found)
-
-    by_cell = _limits_by_cell(case, stated.bound)
-    if by_cell is not None:
-        return Proved(method="limit of w as r -> 0", evidence=cells_evidence(case, zero=by_cell))
-    outcome = cover(_parameter_box(case), [("limit", rule)], replace(case.budget, boxes=2000))
-    if isinstance(outcome, Closed):
-        return Proved(method="limit of w as r -> 0", evidence=_evidence({"boxes": outcome}))
-    for parameters in _points(case, outcome.box):
-        point: dict[Symbol, Interval] = {p: _number_interval(v) for p, v in parameters.items()}
-        try:
-            found = limits(point)
+            found = limit(form, first.t, ZERO_FROM_ABOVE, branch.ranges).finite
         except Undefined:
             continue
-        if len(found) == 1 and found[0].lower > _number_interval(stated.bound).upper:
-            at = witness.point(
-                rational(Fraction(1, 2**40)), parameters, found[0], f"w(r) -> a limit > {stated.bound} as r -> 0"
-            )
-            return Refuted(method="limit of w as r -> 0", witness=at, evidence={})
-    return Undecided(method="limit of w as r -> 0", left=f"whether the limit is <= {stated.bound} is not shown")
-
-
-def _limits_by_cell(case: Case, bound: Rational) -> list[Terms] | None:
-    """In the chart x = r the first section starts at r = 0: the limit there, over every cell of the parameters."""
-    cells = []
-    for branch in case.branches:
-        first = branch.sections[0]
-        if branch.chart.kind != "ratio":
-            return None
-        for form in forms_of(first.weight):
-            try:
-                found = limit(form, first.t, ZERO_FROM_ABOVE, branch.ranges).finite
-            except Undefined:
-                continue
-            if (found + -_number_interval(bound)).is_nonpositive:
-                cells.append([{"term": sympy.sstr(first.weight), "rule": "limit", "form": sympy.sstr(form)}])
-                break
-        else:
-            return None
-    return cells
-
-
-def _limit_at_zero(piece: Expr, ranges: Mapping[Symbol, Interval]) -> Interval:
-    for form in forms_of(piece):
-        try:
-            return limit(form, r, ZERO_FROM_ABOVE, {k: v for k, v in ranges.items() if k != r}).finite
-        except Undefined:
-            continue
-    raise Undefined("no limit known as r -> 0")
+        return found, [{"term": sympy.sstr(first.weight), "rule": "limit", "form": sympy.sstr(form)}]
+    return None
 
 
 # tail order >= p ----------------------------------------------------------------------------------------------------
@@ -500,10 +482,11 @@ def _order_rule(tail: Tail, term: Expr, order: Rational) -> dict[str, str] | Non
 def _too_slow(case: Case, tail: Tail, order: Rational) -> Verdict:
     left = f"the limit of d log phi/d log r is not shown to be <= {1 - order}"
     for parameters in parameter_points(case.gate, case.side, tail.branch.all_domains):
-        slope = (
-            substitute(tail.score_slope(tail.section.weight), parameters) if tail.section.weight != 0 else Integer(0)
-        )
-        found = limit_at_infinity(slope, tail.section.t, {})
+        branch = _branch_at(case, parameters)
+        last = None if branch is None else Tail(branch, branch.sections[-1])
+        if branch is None or last is None or last.section.weight == 0:
+            continue
+        found = limit_at_infinity(last.score_slope(last.section.weight), last.section.t, {})
         if found is None:
             continue
         known = found[0]
@@ -513,10 +496,10 @@ def _too_slow(case: Case, tail: Tail, order: Rational) -> Verdict:
             bounds = ("oo", "oo") if known.interval is None else witness.shown(known.interval)
             at = Witness(kind="tail", r=("1",), parameters=witness.names(parameters), enclosure=(bounds,),
                          why=f"d log phi/d log r has a limit > {1 - order} as r -> oo")  # fmt: skip
-            key = cell_key(tail.branch)
-            return Refuted(
-                method="limit of d log phi/d log r", witness=at, evidence={"tail": key, "form": sympy.sstr(found[1])}
-            )
+            sections = sections_between(Chart("ratio"), [Integer(0), *branch.breakpoints, sympy.oo], {})
+            term = {"term": sympy.sstr(last.section.weight), "rule": "slope", "form": sympy.sstr(found[1])}
+            evidence = {"sections": sections, "infinity": [term]}
+            return Refuted(method="limit of d log phi/d log r", witness=at, evidence=evidence)
     return Undecided(method="limit of d log phi/d log r", left=left)
 
 
@@ -533,13 +516,40 @@ def _pessimistic(case: Case, stated: Stated) -> Verdict:
     joins = _value_joins(case)
     if not all(join.is_smooth and join.fills for join in joins):
         return Undecided(method="continuity of f", left="f is not shown to be continuous")
-    decay = case.verdict(cast(Requirement, monotone_decay))
-    if kill and isinstance(case.verdict(cast(Requirement, unit_peak)), Proved) and isinstance(decay, Proved):
-        return Proved(method="f continuous and w <= 1", evidence={"by": "unit-peak"})
-    walk = [s for branch in case.branches for s in branch.sections if (s.side == "right") == right]
-    if all(is_identity(section.weight, Integer(1)) for section in walk) and isinstance(decay, Proved):
-        return Proved(method="f(r) = r on this side", evidence={"by": "identity"})
-    return Undecided(method="w <= 1", left="f(r) A <= r A is neither shown on this side nor refuted at a ratio tried")
+    shown = _slopes(case, right, kill=kill)
+    if shown is None:
+        return Undecided(
+            method="w <= 1", left="f(r) A <= r A is neither shown on this side nor refuted at a ratio tried"
+        )
+    return Proved(method="f continuous and w <= 1" if kill else "f continuous and w >= 1", evidence=shown)
+
+
+def _slopes(case: Case, right: bool, *, kill: bool) -> dict[str, object] | None:
+    """Evidence that f is continuous on the side, and w <= 1 there (kill) or w = 1."""
+    peaks = isinstance(case.verdict(cast(Requirement, unit_peak)), Proved)
+    claims: list[Claim] = ["value defined"] if case.gate.kind == "value" else []
+    claims += ["at most one"] if kill and peaks else []
+    settled = {claim: case.claim(claim) for claim in claims}
+    cells, first = [], 0
+    for branch in case.branches:
+        shown: list[dict[str, object]] = []
+        for section in branch.sections:
+            shown.append({})
+            if (section.side == "right") != right:
+                continue
+            for claim in claims:
+                one = settled[claim][len(shown) - 1 + first]
+                if not isinstance(one.outcome, Closed):
+                    return None
+                shown[-1][NAMES[claim]] = claim_evidence(claim, one)
+            if not (kill and peaks):
+                if not is_identity(section.weight, Integer(1)):
+                    return None
+                flat = {"form": "1", "leaves": {"rule": "bound"}}
+                shown[-1]["weight at most" if kill else "weight at least"] = flat
+        first += len(shown)
+        cells.append((branch, shown, {}))
+    return cells_tree(case, cells)
 
 
 def _too_hopeful(case: Case, right: bool) -> Witness | None:

@@ -13,7 +13,8 @@ from sympy import Integer
 
 from sapo_gates.prove import witness
 from sapo_gates.prove.boxes import Closed, Violated
-from sapo_gates.prove.case import Case, cells_evidence, first_open
+from sapo_gates.prove.case import Case, first_open
+from sapo_gates.prove.evidence import cells_evidence
 from sapo_gates.prove.forms import is_identity
 from sapo_gates.prove.joins import joins_of
 from sapo_gates.requirements import monotone_decay
@@ -53,7 +54,7 @@ def prove(case: Case) -> Verdict:
                 )
     decay = case.verdict(monotone_decay)
     if isinstance(decay, Proved):
-        return Proved(method="w(1) = 1 and monotone-decay", evidence={"by": "monotone-decay"})
+        return Proved(method="w(1) = 1 and monotone-decay", evidence=cells_evidence(case, "decay"))
     if only_declared:
         return Undecided(method="w <= 1", left="w jumps at r = 1 and is not shown to fall on both sides")
     bounded = case.claim("at most one")

@@ -11,8 +11,9 @@ Source: arXiv:2602.19345v2, section 4, (iv); v1 asked only for w -> 0.
 
 import sympy
 
-from sapo_gates.prove.case import Case, cells_evidence
+from sapo_gates.prove.case import Case
 from sapo_gates.prove.ends import vanishes_near_infinity
+from sapo_gates.prove.evidence import cells_evidence
 from sapo_gates.prove.tails import Tail
 from sapo_gates.prove.witness import lower_bounded_tail
 from sapo_gates.verdict import Proved, Refuted, Undecided, Verdict

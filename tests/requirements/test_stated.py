@@ -132,10 +132,12 @@ def renamed(new: str) -> Callable[[dict[str, Any]], None]:
     return forge
 
 
-def without_leaf(start: str, part: str) -> Callable[[dict[str, Any]], None]:
+def cut_short(start: str) -> Callable[[dict[str, Any]], None]:
+    """What is shown holds for a part of the parameters, and nothing is shown for the rest."""
+
     def forge(content: dict[str, Any]) -> None:
         for entry in entries(content, start):
-            entry["evidence"][part].pop()
+            entry["evidence"]["cells"] = {"cut": "tau", "at": "15", "below": entry["evidence"]["cells"]}
 
     return forge
 
@@ -158,9 +160,9 @@ def turned(entry: dict[str, Any]) -> None:
 
 FORGERIES: list[tuple[Gate, str, Callable[[dict[str, Any]], None]]] = [
     (over("sigmoid", "[10, 20]"), "half_width <= 0.2", renamed("half_width <= 1/10")),
-    (over("sigmoid", "[10, 20]"), "half_width <= 0.2", without_leaf("half_width", "left")),
+    (over("sigmoid", "[10, 20]"), "half_width <= 0.2", cut_short("half_width")),
     (over("sigmoid", "[10, 20]"), "sup score <= 1.1", renamed("sup score <= 1")),
-    (over("sigmoid", "[10, 20]"), "sup score <= 1.1", without_leaf("sup score", "boxes")),
+    (over("sigmoid", "[10, 20]"), "sup score <= 1.1", cut_short("sup score")),
     (over("sigmoid", "[10, 20]"), "weight(0) <= 0.05", renamed("weight(0) <= 1/10000")),
     (load_gate("arctan"), "tail order >= 2", renamed("tail order >= 3")),
     (load_gate("softsign-abs"), "smoothness >= 1", renamed("smoothness >= 2")),
@@ -197,9 +199,14 @@ def test_a_weight_that_halves_only_close_to_zero_still_halves_within_1() -> None
     assert {entry["verdict"] for entry in entries(content, "half_width")} == {"undecided"}
     for entry in entries(content, "half_width"):
         witness = {"kind": "point", "r": ["1/1024"], "parameters": {}, "enclosure": [["0", "1"]], "why": ""}
-        entry.update(verdict="refuted", witness=witness)
+        claim = {"form": "r*(5001/5000)/(r + 1/5000)", "leaves": {"rule": "bound"}}
+        sections = [
+            {"t": "r", "r": "r", "from": "0", "to": "1", "weight at least": claim},
+            {"t": "r", "r": "r", "from": "1", "to": "oo"},
+        ]
+        entry.update(verdict="refuted", witness=witness, evidence={"sections": sections, "above": "5001/10000"})
     content["verdict"] = "refuted"
-    with pytest.raises(RecheckFailed, match="w > 1/2 is not shown"):
+    with pytest.raises(RecheckFailed, match="is not shown by 'bound'"):
         recheck(resealed(content))
 
 
@@ -207,9 +214,14 @@ def test_a_weight_of_zero_falls_faster_than_any_power() -> None:
     content = certify(load_gate("hard-clip"), require=["tail order >= 2"]).to_json()
     entry = entries(content, "tail order")[0]
     assert (entry["verdict"], entry["sign"]) == ("proved", "positive")
-    (cell,) = entry["evidence"]["cells"]
+    sections = [
+        {"t": "r", "r": "r", "from": "0", "to": "1"},
+        {"t": "t_", "r": "1 + t_/5", "from": "0", "to": "1"},
+        {"t": "t_", "r": "6/5 + t_", "from": "0", "to": "oo"},
+    ]
+    terms = [{"term": "0", "rule": "slope", "form": "1"}]
     witness = {"kind": "tail", "r": ["1"], "parameters": {"epsilon": "1/5"}, "enclosure": [["1", "1"]], "why": ""}
-    entry.update(verdict="refuted", witness=witness, evidence={"tail": cell, "form": "1"})
+    entry.update(verdict="refuted", witness=witness, evidence={"sections": sections, "infinity": terms})
     with pytest.raises(RecheckFailed, match="w may be 0"):
         recheck(resealed(json.loads(json.dumps(content))))
 
@@ -220,8 +232,8 @@ def test_a_limit_in_r_fills_no_parameter_value_at_which_nothing_is_defined() -> 
     content = certify(gate, profile="trust-region", budget=5).to_json()
     (entry, *_) = entries(content, "first-order-agreement")
     assert entry["verdict"] == "undecided"
-    cell = {"chart": "ratio", "eliminates": None, "domains": {"tau": "(0, 2)"}, "breakpoints": ["1"]}
+    cell = {"sections": [{"t": "r", "r": "r", "from": a, "to": b} for a, b in (("0", "1"), ("1", "oo"))]}
     for entry in entries(content, "first-order-agreement"):
-        entry.update(verdict="proved", evidence={"cells": [cell]})
+        entry.update(verdict="proved", evidence={"cells": cell})
     with pytest.raises(RecheckFailed, match="first-order-agreement"):
         recheck(resealed(json.loads(json.dumps(content))))
