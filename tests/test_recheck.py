@@ -468,6 +468,58 @@ def test_other_words_are_no_forgery() -> None:
     recheck(signed(certificate))
 
 
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [('"verdict": "certified"', '"verdict": "refuted", "verdict": "certified"'),
+     ('"precision": ', '"precision": NaN, "other": '),
+     ('"numerics": []', '"numerics": [Infinity]'), ('"numerics": []', '"numerics": [], "numerics": []')],
+    ids=["a verdict twice", "NaN", "Infinity", "a key twice"],
+)  # fmt: skip
+def test_a_file_that_readers_may_read_differently_is_refused(old: str, new: str, tmp_path: Path) -> None:
+    text = json.dumps(made("arctan"))
+    assert old in text
+    path = tmp_path / "certificate.json"
+    path.write_text(text.replace(old, new), encoding="utf-8")
+    with pytest.raises(CertificateError, match=r"twice|no number"):
+        recheck(path)
+
+
+COMMITTED = Path(__file__).parent / "certificates"
+
+
+@pytest.mark.parametrize("name", ["arctan", "hard-clip"])
+def test_a_certificate_of_another_machine_holds_here(name: str) -> None:
+    """Files made once and kept: nothing in them may depend on machine, time, path or the order of a dictionary."""
+    path = COMMITTED / f"{name}.json"
+    recheck(path)
+    text = path.read_text(encoding="utf-8")
+    assert "/tmp" not in text
+    assert "/home" not in text
+
+
+def test_neither_the_order_of_keys_nor_the_versions_that_made_it_matter() -> None:
+    def backwards(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {key: backwards(value[key]) for key in reversed(value)}
+        return [backwards(item) for item in value] if isinstance(value, list) else value
+
+    certificate = made("arctan")
+    certificate["versions"] = {"sapo-gates": "9.9", "sympy": "0.1", "python-flint": "another"}
+    recheck(backwards(signed(certificate)))
+
+
+HUGE = ("10**(10**9)", "1e999999999", "exp(exp(exp(exp(exp(9)))))", "(u_ + 1)**100000", "9" * 5000)
+
+
+@pytest.mark.parametrize("formula_text", HUGE, ids=[text[:26] for text in HUGE])
+def test_a_formula_of_huge_numbers_is_rejected_and_not_computed(formula_text: str) -> None:
+    certificate = made("arctan")
+    for section in sections(certificate):
+        section["form"] = f"1/(u_**2 + 1) + ({formula_text})/10"
+    with pytest.raises(RecheckFailed):
+        recheck(signed(certificate))
+
+
 # Random mutations -------------------------------------------------------------------------------------------------
 
 WORDS = {"says", "method", "why", "versions", "precision"}
@@ -659,7 +711,7 @@ def test_every_point_of_a_box_is_in_a_part_however_it_is_cut(seed: int) -> None:
     chance, box = random.Random(seed), {X: X_RANGE, Y: Y_RANGE}
     found = [part for part, _ in parts(tree_of(chance, box, 4), box)]
     ends = [{e for part in found for e in (part[s].low, part[s].high) if e != float("inf")} for s in (X, Y)]
-    points = [sorted({*e, *((a + b) / 2 for a in e for b in e)}) for e in ends]
+    points: list[list[Any]] = [sorted({*e, *((a + b) / 2 for a in e for b in e)}) for e in ends]
     for x, y in itertools.product(*points):
         if X_RANGE.holds(x) and Y_RANGE.holds(y):
             assert any(part[X].holds(x) and part[Y].holds(y) for part in found), (x, y)

@@ -25,7 +25,7 @@ from sapo_gates.prove.interval import working_precision
 from sapo_gates.prove.sections import Branch, branches_of
 from sapo_gates.prove.signs import SectionProver
 from sapo_gates.prove.tails import Tail, expressions_at_infinity
-from sapo_gates.recheck import cells, claims, limits, proofs, recheck
+from sapo_gates.recheck import claims, limits, proofs, recheck
 from sapo_gates.recheck.boxes import parts
 
 TAU = '[parameters.tau]\ndomain = "{}"\npositive = 0.5\nnegative = 0.5\n'
@@ -228,7 +228,8 @@ def nothing(*_: object, **__: object) -> None:
 
 def any_limit(*arguments: Any) -> None:
     """at_end, whatever the limits are."""
-    claims.at_end(*arguments[:-1], always)
+    branch, cell, entry, name, quantity, _judge = arguments
+    claims.at_end(branch, cell, entry, name, quantity, always)
 
 
 def first_part_only(tree: dict[str, Any], box: Any) -> Any:
@@ -247,7 +248,7 @@ HOLES: dict[str, tuple[Any, str, Any, str, str]] = {  # module and name, what st
     "a weight undefined somewhere is continuous": (
         claims, "continuous", always, "jump inside", "continuously-differentiable",
     ),
-    "where sections meet is not looked at": (cells, "pairwise", lambda _: (), "pole", "continuously-differentiable"),
+    "where sections meet is not looked at": (proofs, "continuous_at", nothing, "pole", "continuously-differentiable"),
 }  # fmt: skip
 
 

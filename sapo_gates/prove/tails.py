@@ -218,7 +218,7 @@ class TailBound:
 
 
 def _binary_near(number: Expr, *, up: bool) -> Fraction | None:
-    """A binary fraction at or above (below) a number, and with the same sign; None for a huge one."""
+    """A short binary fraction at or above (below) a number, whole if that is at least 1; None for a huge one."""
     if isinstance(number, Rational) and number.q & (number.q - 1) == 0:
         return Fraction(int(number.p), int(number.q))
     range_ = compiled(number)({})
@@ -227,7 +227,7 @@ def _binary_near(number: Expr, *, up: bool) -> Fraction | None:
         return None
     mantissa, exponent = (int(part) for part in end.man_exp())
     exact, scale = Fraction(mantissa) * Fraction(2) ** exponent, 1
-    while abs(exact * scale) < 64:
+    while abs(exact * scale) < 1:
         scale *= 2
     return Fraction(ceil(exact * scale) if up else floor(exact * scale), scale)
 

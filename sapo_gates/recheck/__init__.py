@@ -1,9 +1,25 @@
 """The independent checker of certificates: nothing is searched here, everything is evaluated again.
 
-Every proved entry is a tree of statements about exact boxes that together are the whole claim; every refuted entry is
-an exact place. The checker derives the weight from the gate's text itself, and shares no code with the search that made
-the certificate. Its trusted base: Python, the gate-text parser, SymPy's differentiation, substitution, expansion, and
-python-flint's scalars. What it accepts is proved; what it cannot follow it rejects.
+Claim. If `recheck(certificate)` returns, then every requirement marked proved holds of the gate whose text the
+certificate holds, for its sign of A, for every parameter value of the declared domain and every ratio in (0, oo); and
+every one marked refuted fails at the exact place that its witness names.
+
+Trusted base. Python and its fractions; the parser of gate texts; SymPy's differentiation, substitution, expansion and
+polynomials; python-flint's operations on single numbers. No code is shared with the search that made the certificate,
+and whatever cannot be followed is rejected.
+
+Proof, file by file, each resting on those before it:
+
+    spans        an expression over a box has its values in a span, and is continuous there, or is Undefined
+    identities   two expressions are equal wherever both are defined
+    formulas     the smooth formula behind the text's corners, derivatives
+    limits       the limit at an end, the same certain rules continued to infinity
+    boxes        a tree of cuts is the whole of a box; signs over a box
+    cells        sections with a coordinate each are all of (0, oo), for every parameter of a cell
+    claims       what holds on a section, leaf by leaf, and where terms go at both ends
+    statements   what the requirements say
+    proofs       what each requirement asks of every cell
+    witnesses    what each asks of the one cell in which it fails
 """
 
 import hashlib
@@ -49,12 +65,24 @@ def recheck(certificate: Mapping[str, Any] | str | Path) -> None:
 
 def _read(path: str | Path) -> Mapping[str, Any]:
     try:
-        content = json.loads(Path(path).read_text(encoding="utf-8"))
+        text = Path(path).read_text(encoding="utf-8")
+        content = json.loads(text, object_pairs_hook=_each_key_once, parse_constant=_no_number)
     except (OSError, ValueError, RecursionError) as error:
         raise CertificateError(f"cannot read certificate {path}: {error}; {CURE}.") from error
     if not isinstance(content, dict):
         raise CertificateError(f"{path} is no certificate: it holds no JSON object; {CURE}.")
     return content
+
+
+def _each_key_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        raise ValueError("a key stands twice in an object, so that readers may read different things")
+    return found
+
+
+def _no_number(name: str) -> None:
+    raise ValueError(f"{name} is no number")
 
 
 def _gate_of(content: Mapping[str, Any]) -> Gate:

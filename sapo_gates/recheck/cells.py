@@ -196,13 +196,15 @@ class Branch:
 
     def limits_at(self, before: Section, after: Section, quantity: Kind, order: int = 0) -> tuple[Expr | Limit, ...]:
         """The one-sided limits at a breakpoint of the quantity, or of its derivative of that order by r."""
-        sides = ((before, before.t_range.high, -1), (after, after.t_range.low, 1))
-        return tuple(
-            self.once((*side, quantity, order), lambda s=side: self._limit(*s, quantity, order)) for side in sides
-        )
+        return self._limit(before, -1, quantity, order), self._limit(after, 1, quantity, order)
 
-    def _limit(self, section: Section, end: Any, inwards: int, quantity: Kind, order: int) -> Expr | Limit:
-        return limit_at(self.derivative(section, quantity, order), section.t, rational(end), inwards, section.cell)
+    def _limit(self, section: Section, inwards: int, quantity: Kind, order: int) -> Expr | Limit:
+        end = rational(section.t_range.low if inwards > 0 else section.t_range.high)
+
+        def found() -> Expr | Limit:
+            return limit_at(self.derivative(section, quantity, order), section.t, end, inwards, section.cell)
+
+        return self.once((section, inwards, quantity, order), found)
 
 
 def limit_at(formula: Expr, t: Symbol, at: Expr, inwards: int, box: Box) -> Expr | Limit:

@@ -10,7 +10,7 @@ from typing import Any
 from sympy import Expr, Integer, Rational
 
 from sapo_gates.gate import Kind
-from sapo_gates.recheck.boxes import everywhere, is_at_most, is_defined, require
+from sapo_gates.recheck.boxes import enclose, everywhere, is_at_most, is_defined, require
 from sapo_gates.recheck.cells import Branch, Cell, Entry, Section
 from sapo_gates.recheck.claims import Claim, at_end, show
 from sapo_gates.recheck.identities import same
@@ -86,7 +86,8 @@ def does_not_jump_up(branch: Branch, cell: Cell, before: Section, after: Section
 def _is_below(a: Expr | Limit, b: Any, cell: Cell) -> bool:
     if isinstance(a, Expr) and isinstance(b, Expr):
         return is_at_most(a - b, 0, cell.parameters)
-    return isinstance(a, Limit) and isinstance(b, Limit) and bool((a.number + -b.number).high <= 0)
+    high, low = (one.number if isinstance(one, Limit) else enclose(one, cell.parameters) for one in (a, b))
+    return bool((high + -low).high <= 0)
 
 
 # The requirements of the profiles on one cell ---------------------------------------------------------------------

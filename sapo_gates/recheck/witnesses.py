@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterator
 from contextlib import suppress
 from itertools import product
-from typing import Any
+from typing import Any, cast
 
 import sympy
 from flint import arb
@@ -228,7 +228,7 @@ def _is_hopeful(place: Place, side: int, ratio: Any) -> None:
     require(place.branch.kind == "value" and sign * side * (ratio - 1) > 0, "r = {} is not on that side", ratio)
     for at in (ratio, Integer(1)):
         continuous_at(place.branch, *place.at(at), "value")
-    here, one = (place.branch.limits_at(*place.at(at), "value")[0] for at in (ratio, Integer(1)))
+    here, one = (cast(Expr, place.branch.limits_at(*place.at(at), "value")[0]) for at in (ratio, Integer(1)))
     found = enclose(sign * (here - one + 1 - ratio), place.box)
     require(place.states(found) and found.is_positive, "f(r) A > r A does not hold at {}", ratio)
 

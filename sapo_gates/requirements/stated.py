@@ -528,7 +528,8 @@ def _slopes(case: Case, right: bool, *, kill: bool) -> dict[str, object] | None:
     """Evidence that f is continuous on the side, and w <= 1 there (kill) or w = 1."""
     peaks = isinstance(case.verdict(cast(Requirement, unit_peak)), Proved)
     claims: list[Claim] = ["value defined"] if case.gate.kind == "value" else []
-    claims += ["at most one"] if kill and peaks else []
+    if kill and peaks:
+        claims.append("at most one")
     settled = {claim: case.claim(claim) for claim in claims}
     cells, first = [], 0
     for branch in case.branches:
