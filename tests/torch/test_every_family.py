@@ -95,8 +95,8 @@ def test_it_runs_without_looking_at_a_number_as_on_any_other_device(family):
 
 @every_family
 def test_the_same_input_gives_the_same_bits(family):
-    gate, z = exported(family), torch.linspace(-4, 4, 70_000).reshape(7, 10_000)
-    advantage = torch.tensor([1.0, -1.0, 0.5, 2.0, -3.0, 0.0, 1.0])
+    gate, z = exported(family), torch.linspace(-4, 4, 36_000).reshape(4, 9_000)  # more than a block
+    advantage = torch.tensor([1.0, -1.0, 0.5, 0.0])
     torch.use_deterministic_algorithms(True)
     try:
         assert torch.equal(gate(z, advantage), gate(z, advantage))
