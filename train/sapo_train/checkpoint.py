@@ -50,7 +50,15 @@ class Place:
     position: int = 0  # prompts drawn
 
 
-def save(folder: Path, place: Place, policy: Policy, optimizer: Optimizer, certified: CertifiedGate, card: str) -> Path:
+def save(
+    folder: Path,
+    place: Place,
+    policy: Policy,
+    optimizer: Optimizer,
+    certified: CertifiedGate,
+    card: str,
+    run: dict[str, Any],
+) -> Path:
     """Write checkpoints/step-N under `folder`; it appears by one rename, after everything in it is on the disk."""
     target = folder / f"step-{place.step}"
     if target.exists():  # saved before: a run is a function of its step
@@ -66,7 +74,8 @@ def save(folder: Path, place: Place, policy: Policy, optimizer: Optimizer, certi
         save_file({k: v.contiguous() for k, v in optimizer.state().items()}, scratch / "optimizer.safetensors")
         write_json(scratch / "certificate.json", certified.certificate)
         digests = {path.name: sha256(path) for path in sorted(scratch.iterdir())}
-        write_json(scratch / "state.json", {"place": asdict(place), "role": certified.role, "digests": digests})
+        state = {"place": asdict(place), "role": certified.role, "digests": digests, "run": run}
+        write_json(scratch / "state.json", state)
         for path in scratch.iterdir():
             with path.open("rb") as file:
                 os.fsync(file.fileno())
@@ -130,6 +139,22 @@ def verify_certificate(checkpoint: Path, certificate: dict[str, Any]) -> None:
         )
 
 
+def verify_run(checkpoint: Path, run: dict[str, Any]) -> None:
+    """Refuse to go on under another configuration; when to save may change.
+
+    Raises:
+        CheckpointError: naming the first field that differs.
+    """
+    saved = _flat(json.loads((checkpoint / "state.json").read_text(encoding="utf-8"))["run"])
+    given = _flat(run)
+    for name in sorted(saved.keys() | given.keys()):
+        if not name.startswith("checkpoint.") and saved.get(name) != given.get(name):
+            raise CheckpointError(
+                f"config.yaml has {name}={given.get(name)!r}, but {checkpoint} was made with {saved.get(name)!r}: put "
+                "that back, or begin a new run."
+            )
+
+
 def load_optimizer(checkpoint: Path, optimizer: Optimizer, updates: int) -> None:
     """Put moments and step counts back.
 
@@ -140,6 +165,14 @@ def load_optimizer(checkpoint: Path, optimizer: Optimizer, updates: int) -> None
         optimizer.load(load_file(checkpoint / "optimizer.safetensors"), updates)
     except (OSError, SafetensorError, KeyError) as error:
         raise CheckpointError(f"{checkpoint}/optimizer.safetensors cannot be used: {error}.") from None
+
+
+def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    parts = [
+        _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key: value}
+        for key, value in values.items()
+    ]
+    return {key: value for part in parts for key, value in part.items()}
 
 
 def _sorted(folder: Path) -> list[Path]:

@@ -1,6 +1,6 @@
 """`sapo-train run | resume | evaluate | plan | export`.
 
-Exits with 0, 1 (the run failed), 2 (bad input, one line on stderr), 143 (stopped, state saved).
+Exits with 0, 1 (the run failed), 2 (bad input, one line on stderr), 130 (Ctrl-C), 143 (stopped, state saved).
 """
 
 from __future__ import annotations
@@ -10,16 +10,26 @@ import os
 import sys
 import time
 from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sapo_train.errors import ConfigError, EngineError, NonFinite, PeerFailed, RewardError, SaveError, TrainError
+from sapo_train.errors import (
+    ConfigError,
+    EngineError,
+    NonFinite,
+    PeerFailed,
+    RewardError,
+    SaveError,
+    Stopped,
+    TrainError,
+)
 
 if TYPE_CHECKING:
     from sapo_train.assess import Subject
     from sapo_train.run import RunConfig
 
-OK, FAILED, BAD_INPUT, STOPPED = 0, 1, 2, 143
+OK, FAILED, BAD_INPUT, INTERRUPTED, STOPPED = 0, 1, 2, 130, 143
 FAILURES = EngineError | NonFinite | PeerFailed | RewardError | SaveError  # of a run; all others are of its input
 
 
@@ -30,15 +40,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     arguments, flags = _parser().parse_known_args(argv)
     try:
-        from sapo_train.progress import Stopped
+        return arguments.command(arguments, flags)
     except ModuleNotFoundError as error:
         print(f"sapo-train: {error.name} is not installed; install 'sapo-gates[train]'.", file=sys.stderr)
         return BAD_INPUT
-    try:
-        return arguments.command(arguments, flags)
     except Stopped:
         _tell("stopped at a batch boundary; the state is saved")
         return STOPPED
+    except KeyboardInterrupt:
+        _tell("interrupted; what was written stays, and 'sapo-train resume' goes on from the last checkpoint")
+        return INTERRUPTED
     except TrainError as error:
         _tell(f"{type(error).__name__}: {' '.join(str(error).split())}")
         return FAILED if isinstance(error, FAILURES) else BAD_INPUT
@@ -105,7 +116,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _run(arguments: argparse.Namespace, flags: list[str]) -> int:
-    from sapo_train.progress import begin
+    from sapo_train.progress import begin, held
     from sapo_train.summary import say
     from sapo_train.train import train
 
@@ -116,8 +127,9 @@ def _run(arguments: argparse.Namespace, flags: list[str]) -> int:
     if arguments.dry_run:
         return _show_plan(run, 1)
     folder = arguments.out or Path("runs") / f"{run.name}-{time.strftime('%Y%m%d-%H%M%S')}"
-    begin(folder, run)
-    summary = train(run, folder)
+    with held(folder):
+        begin(folder, run)
+        summary = train(run, folder)
     if summary:
         print("\n".join([*say(summary), f"run directory: {folder}"]))
     return OK
@@ -148,12 +160,15 @@ def _show_plan(run: RunConfig, processes: int) -> int:
 
 
 def _resume(arguments: argparse.Namespace, flags: list[str]) -> int:
+    from sapo_train.progress import held
     from sapo_train.summary import say
     from sapo_train.train import train
 
     if flags:
         raise ConfigError(f"{flags[0]!r} cannot change a run that has begun; start a new one with 'sapo-train run'.")
-    summary = train(_stored(arguments.folder), arguments.folder)
+    run = _stored(arguments.folder)
+    with held(arguments.folder):
+        summary = train(run, arguments.folder)
     if summary:
         print("\n".join([*say(summary), f"run directory: {arguments.folder}"]))
     return OK
@@ -164,12 +179,13 @@ def _evaluate(arguments: argparse.Namespace, flags: list[str]) -> int:
 
     from sapo_train.assess import assess, say
     from sapo_train.files import finite
+    from sapo_train.progress import held
     from sapo_train.view import bar
     from sapo_train.world import connect
 
     subjects = {name: _subject(name, flags) for name in arguments.models}
     world = connect(next(iter(subjects.values())).run.launch, 1)
-    with bar() as tell:
+    with held(arguments.out) if arguments.out else nullcontext(), bar() as tell:
         summaries = assess(subjects, arguments.problems, arguments.out, world.device, tell)
     print(json.dumps(finite(summaries), indent=1) if arguments.json else "\n".join(map(say, summaries)))
     return OK

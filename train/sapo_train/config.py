@@ -25,7 +25,9 @@ RECIPES = Path(__file__).parent / "recipes"
 @dataclass_transform(frozen_default=True, kw_only_default=True)
 def config(cls: type[T]) -> type[T]:
     """Declare a frozen, keyword-only configuration that refuses unknown keys."""
-    cls.__pydantic_config__ = ConfigDict(extra="forbid", use_attribute_docstrings=True)  # type: ignore[attr-defined]
+    cls.__pydantic_config__ = ConfigDict(  # type: ignore[attr-defined]
+        extra="forbid", use_attribute_docstrings=True, allow_inf_nan=False
+    )
     return dataclasses.dataclass(frozen=True, kw_only=True)(cls)
 
 

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import functools
+import hashlib
+import json
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -14,6 +17,7 @@ from torch import Tensor
 
 from sapo_train.config import check, config
 from sapo_train.errors import DataError
+from sapo_train.files import write_json
 from sapo_train.sources import Problem, SourceConfig, read_problems
 
 if TYPE_CHECKING:
@@ -143,6 +147,27 @@ def encoded(
                 "tokenizer and model do not belong together."
             )
         yield Prompt(problem=problem, tokens=tokens)
+
+
+def verify_problems(problems: Problems, stored: Path) -> None:
+    """Keep what the problems are in `stored`, or compare with what it keeps.
+
+    Raises:
+        DataError: they are not those that the run began with, so that it could not go on with them.
+    """
+    sides = [*problems.train, problems.held_out]
+    asked = hashlib.sha256()
+    for prompt in (prompt for side in sides for prompt in side):
+        asked.update(prompt.tokens.numpy().tobytes() + prompt.problem.answer.encode())
+    numbers = [len(side) for side in sides]
+    now = {"train": numbers[:-1], "held_out": numbers[-1], "dropped": problems.dropped, "sha256": asked.hexdigest()}
+    if not stored.exists():
+        write_json(stored, now)
+    elif (before := json.loads(stored.read_text(encoding="utf-8"))) != now:
+        raise DataError(
+            f"the problems are not those that the run began with: {before}, now {now} ({stored}); put the data back, "
+            "or begin a new run."
+        )
 
 
 @functools.lru_cache(maxsize=16)

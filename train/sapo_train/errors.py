@@ -11,6 +11,7 @@ __all__ = [
     "RewardError",
     "SaveError",
     "ShapeError",
+    "Stopped",
     "TrainError",
 ]
 
@@ -57,3 +58,7 @@ class NonFinite(TrainError):
 
 class PeerFailed(TrainError):
     """Another process of the run ended, and with it the run; that process says why."""
+
+
+class Stopped(Exception):
+    """The run was asked to stop, and its state is saved."""

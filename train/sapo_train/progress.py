@@ -1,6 +1,7 @@
 """The run directory: where a run is, what it measured, and what it leaves behind.
 
 config.yaml          the resolved run               certificate.json     what is proved about its gate
+problems.json        a digest of what is asked
 metrics.jsonl        one object per update          timings.jsonl        one object per batch step
 samples/             completions with rewards       evaluations.jsonl    one object per held-out evaluation
 evaluations/         per problem                    checkpoints/step-N   complete or absent
@@ -13,6 +14,7 @@ Process 0 alone writes; the others keep their place.
 
 from __future__ import annotations
 
+import fcntl
 import os
 import resource
 import signal
@@ -34,7 +36,7 @@ from sapo_train.card import model_card
 from sapo_train.certified import CertifiedGate
 from sapo_train.checkpoint import Place
 from sapo_train.config import plain
-from sapo_train.errors import CheckpointError, PeerFailed
+from sapo_train.errors import CheckpointError, PeerFailed, Stopped
 from sapo_train.evaluate import Result
 from sapo_train.files import append_jsonl, read_jsonl, write_jsonl, write_text
 from sapo_train.measures import accuracy
@@ -44,10 +46,6 @@ from sapo_train.run import RunConfig
 from sapo_train.trace import Trace
 from sapo_train.view import View
 from sapo_train.world import World, rank
-
-
-class Stopped(Exception):
-    """The run was asked to stop, and its state is saved."""
 
 
 class Progress:
@@ -114,13 +112,12 @@ class Progress:
         """Write the metrics of one update."""
         self.place = replace(self.place, updates=self.place.updates + 1)
         row = {"step": row.pop("step"), "update": self.place.updates, **row}
-        if not self.board:
-            return
-        append_jsonl(self.folder / "metrics.jsonl", row)
-        for key, value in row.items():
-            if isinstance(value, int | float):
-                self.board.add_scalar(key, value, self.place.updates)
-        self.view.update(row)
+        if self.board:
+            append_jsonl(self.folder / "metrics.jsonl", row)
+            for key, value in row.items():
+                if isinstance(value, int | float):
+                    self.board.add_scalar(key, value, self.place.updates)
+            self.view.update(row)
 
     def finish_step(self, drawn: int, trace: Trace, policy: Policy, optimizer: Optimizer) -> None:
         """Write samples, log-ratios and timings, move on, and save if it is time to.
@@ -155,7 +152,7 @@ class Progress:
             return
         folder = self.folder / "checkpoints"
         card = model_card(self.run, self.certified, self.place)
-        checkpoints.save(folder, self.place, policy, optimizer, self.certified, card)
+        checkpoints.save(folder, self.place, policy, optimizer, self.certified, card, plain(self.run))
         checkpoints.prune(folder, self.run.checkpoint.keep, self.best())
 
     def best(self) -> int | None:
@@ -224,22 +221,45 @@ class Progress:
 
 
 def begin(folder: Path, run: RunConfig) -> None:
-    """Make the run directory, if this is the process that writes it.
+    """Make the run directory, if this is the process that writes it. One that came to no step is begun anew.
 
     Raises:
         CheckpointError: there is a run in it already.
     """
     if rank() > 0:
         return
-    if (folder / "config.yaml").exists():
+    if any((folder / name).exists() for name in ("metrics.jsonl", "evaluations.jsonl", "checkpoints")):
         raise CheckpointError(
             f"{folder} already holds a run: continue it with 'sapo-train resume {folder}', or give another --out."
         )
+    for name in ("certificate.json", "problems.json"):  # perhaps of another gate and other problems
+        (folder / name).unlink(missing_ok=True)
+    write_text(folder / "config.yaml", yaml.safe_dump(plain(run), sort_keys=False, allow_unicode=True))
+
+
+@contextmanager
+def held(folder: Path) -> Iterator[None]:
+    """Keep other processes from writing into a folder, which is made if it is not there, for as long as this one does.
+
+    Raises:
+        CheckpointError: another process has it, or it cannot be written.
+    """
+    if rank() > 0:
+        yield
+        return
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        write_text(folder / "config.yaml", yaml.safe_dump(plain(run), sort_keys=False, allow_unicode=True))
+        lock = (folder / ".lock").open("w")
     except OSError as error:
-        raise CheckpointError(f"cannot write the run directory {folder}: {error}.") from None
+        raise CheckpointError(f"cannot write the directory {folder}: {error.strerror}.") from None
+    with lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)  # goes with the process, however that ends
+        except BlockingIOError:
+            raise CheckpointError(
+                f"another process writes into {folder}: wait for its end, or give another directory."
+            ) from None
+        yield
 
 
 def _sample_rows(trace: Trace) -> Iterator[dict[str, Any]]:

@@ -29,7 +29,7 @@ class RunConfig:
     steps: int
     """Batch steps, >= 1: each draws prompts, samples, scores, and makes epochs × minibatches updates."""
     seed: int = 0
-    """Decides the order of problems and every sample, >= 0."""
+    """Decides the order of problems and every sample, in [0, 2**32)."""
     allow_uncertified: bool = False
     """Train a gate that is neither certified nor a baseline that ships."""
     launch: LaunchConfig = field(default_factory=LaunchConfig)
@@ -48,7 +48,7 @@ class RunConfig:
 
     def __post_init__(self) -> None:
         check(self.steps >= 1, f"steps={self.steps} must be at least 1.")
-        check(self.seed >= 0, f"seed={self.seed} must be at least 0.")
+        check(0 <= self.seed < 2**32, f"seed={self.seed} must lie in [0, 2**32).")
         check(
             self.update.minibatches <= self.sampling.prompts,
             f"update.minibatches={self.update.minibatches} must be at most sampling.prompts={self.sampling.prompts}: "

@@ -12,9 +12,11 @@ from sapo_train import checkpoint as checkpoints
 from sapo_train.advantages import assign_advantages
 from sapo_train.certified import CertifiedGate, build_objective, take_gate
 from sapo_train.checkpoint import Place
-from sapo_train.data import Problems, load_problems
+from sapo_train.config import plain
+from sapo_train.data import Problems, load_problems, verify_problems
 from sapo_train.engine import Engine
 from sapo_train.engines import build_engine
+from sapo_train.errors import Stopped
 from sapo_train.evaluate import Evaluation
 from sapo_train.files import write_json
 from sapo_train.learn import Learned, forward_backward, passes, seed_dropout, with_log_probs
@@ -22,7 +24,7 @@ from sapo_train.metrics import batch_metrics, update_metrics
 from sapo_train.non_finite import refuse_non_finite
 from sapo_train.optim import Optimizer, build_optimizer
 from sapo_train.policy import Policy, build_policy
-from sapo_train.progress import Progress, Stopped
+from sapo_train.progress import Progress
 from sapo_train.rewards.score import build_reward
 from sapo_train.rollouts import roll_out
 from sapo_train.run import RunConfig
@@ -55,9 +57,12 @@ def train(run: RunConfig, folder: Path) -> dict[str, Any]:
     )
     optimizer = build_optimizer(policy.model, run.optim, run.updates, run.update.max_grad_norm)
     if start:
+        checkpoints.verify_run(start, plain(run))
         checkpoints.verify_certificate(start, certified.certificate)
         checkpoints.load_optimizer(start, optimizer, place.updates)
     problems, reward = load_problems(run.data, policy.tokenizer, policy.vocabulary), build_reward(run.reward)
+    if world.writes:
+        verify_problems(problems, folder / "problems.json")
     objective = build_objective(run.objective, certified, run.sampling.max_tokens)
 
     engine = build_engine(run.engine, policy, run.sampling.decoding, folder / f"vllm-{world.rank}.log")

@@ -68,6 +68,7 @@ class _Worker:
                 stdout=subprocess.PIPE,
                 text=True,
                 encoding="utf-8",
+                start_new_session=True,  # Ctrl-C is for the run, which ends it
             )
             assert self.process.stdout is not None
             try:

@@ -7,7 +7,7 @@ import importlib
 import inspect
 import math
 import statistics
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -16,6 +16,8 @@ from sapo_train.config import check, config
 from sapo_train.errors import ConfigError, RewardError
 from sapo_train.rewards.equivalence import equivalences
 from sapo_train.rewards.text import ANSWER_RULES, AnswerRule, extract_answer, think_answer_format
+
+LARGEST = 1e30  # beyond it a standard deviation of rewards overflows
 
 RewardFunction = Callable[[Sequence[str], Sequence[str]], Any]
 
@@ -86,12 +88,14 @@ class Reward:
             values = function(texts, golds)
             if inspect.isawaitable(values):
                 values = asyncio.run(_await(values))
-            values = list(values)
         except RewardError:
             raise
         except Exception as error:
             culprit = _culprit(function, texts, golds)
             raise RewardError(f"reward {name!r} raised {type(error).__name__}: {error}{culprit}.") from error
+        if not isinstance(values, Iterable):
+            raise RewardError(f"reward {name!r} returned {values!r}; it must return one number for each completion.")
+        values = list(values)
         if len(values) != len(texts):
             raise RewardError(
                 f"reward {name!r} returned {len(values)} values for {len(texts)} completions; it needs one each."
@@ -99,7 +103,8 @@ class Reward:
         for value, text in zip(values, texts, strict=True):
             if value is not None and not _is_number(value):
                 raise RewardError(
-                    f"reward {name!r} is {value!r} for {text[:200]!r}; it must be a finite number or None."
+                    f"reward {name!r} is {value!r} for {text[:200]!r}; it must be a number, at most {LARGEST:g} either "
+                    "way, or None."
                 )
         return [None if value is None else float(value) for value in values]
 
@@ -202,6 +207,6 @@ async def _await(value: Any) -> Any:
 
 def _is_number(value: Any) -> bool:
     try:
-        return math.isfinite(value)
-    except TypeError:
+        return abs(float(value)) <= LARGEST and not isinstance(value, str)
+    except (TypeError, ValueError, OverflowError):
         return False

@@ -1,0 +1,141 @@
+"""What a run refuses in one line, and what it leaves alone while another has it."""
+
+import fcntl
+import json
+import shutil
+import signal
+from pathlib import Path
+
+import pytest
+from processes import Run
+from runs import assert_same_run, newest, run, words
+
+from sapo_train import checkpoint as checkpoints
+from sapo_train.cli import main
+
+
+@pytest.mark.parametrize(
+    ("function", "says"),
+    [
+        ("returns_none", "returned None; it must return one number for each completion"),
+        ("returns_words", "is '1.0' for "),
+        ("returns_huge", "is 1e+200 for "),
+        ("raises_late", "raised LookupError: no such thing for completion "),
+    ],
+)
+def test_a_reward_that_is_no_number_is_one_line(function, says, tmp_path, capsys):
+    assert run(tmp_path / "run", f'--reward.weights={{"rewards:{function}": 1}}') == 1
+    error = capsys.readouterr().err
+    assert f"RewardError: reward 'rewards:{function}' {says}" in error
+    assert error.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("flag", "says"),
+    [
+        ("--optim.lr=.inf", "optim.lr=inf must be a finite number"),
+        ("--sampling.temperature=.nan", "sampling.temperature=nan must be a finite number"),
+        ("--seed=99999999999999999999", "must lie in [0, 2**32)"),
+        ("--seed=-1", "must lie in [0, 2**32)"),
+    ],
+)
+def test_a_number_that_is_none_is_refused(flag, says, tmp_path, capsys):
+    assert run(tmp_path / "run", flag) == 2
+    assert says in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_run_that_came_to_no_step_is_begun_anew_in_its_directory(tmp_path, capsys):
+    folder = tmp_path / "run"
+    assert run(folder, "--policy.model=/no/such/model", "--objective.gate=sigmoid") == 2
+    assert run(folder, "--steps=1") == 0
+    assert run(folder) == 2
+    assert "already holds a run" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("place", ["file", "below a file"])
+def test_a_directory_that_cannot_be_made_is_one_line(place, tmp_path, capsys):
+    (tmp_path / "taken").touch()
+    assert run(tmp_path / "taken" / ("run" if place == "below a file" else "")) == 2
+    error = capsys.readouterr().err
+    assert "CheckpointError: cannot write the directory" in error
+    assert error.count("\n") == 1
+
+
+def test_a_run_has_its_directory_to_itself_until_it_ends_however_it_ends(straight, tmp_path, capsys):
+    folder = tmp_path / "run"
+    first = Run(words(folder, "--checkpoint.every=2"), tmp_path / "output")
+    first.wait_for((folder / "metrics.jsonl").exists)
+    first.signal(signal.SIGSTOP)
+    try:
+        for command in (["resume", str(folder)], words(folder)):
+            assert main(command) == 2
+            error = capsys.readouterr().err
+            assert f"another process writes into {folder}" in error
+            assert error.count("\n") == 1
+    finally:
+        first.signal(signal.SIGKILL)
+    first.end()
+    assert main(["resume", str(folder)]) == 0
+    assert_same_run(straight, folder)
+
+
+def test_ctrl_c_ends_a_run_at_once_in_one_line_and_it_resumes_to_the_bit(straight, tmp_path):
+    folder = tmp_path / "run"
+    process = Run(words(folder), tmp_path / "output")
+    process.wait_for((folder / "metrics.jsonl").exists)
+    process.signal(signal.SIGINT)
+    code, output = process.end()
+    assert code == 130
+    assert "Traceback" not in output
+    assert output.splitlines()[-1].startswith("interrupted; what was written stays")
+    assert main(["resume", str(folder)]) == 0
+    assert_same_run(straight, folder)
+
+
+def changed(straight: Path, folder: Path, old: str, new: str) -> Path:
+    """A copy of a finished run whose config.yaml was edited."""
+    shutil.copytree(straight, folder)
+    text = (folder / "config.yaml").read_text()
+    assert old in text
+    (folder / "config.yaml").write_text(text.replace(old, new, 1))
+    return folder
+
+
+def test_a_run_does_not_go_on_under_another_configuration(straight, tmp_path, capsys):
+    folder = changed(straight, tmp_path / "run", "lr: 0.001", "lr: 0.1")
+    assert main(["resume", str(folder)]) == 2
+    error = capsys.readouterr().err
+    assert f"config.yaml has optim.lr=0.1, but {newest(folder)} was made with 0.001: put that back" in error
+    assert error.count("\n") == 1
+
+
+def test_when_to_save_may_change_between_two_parts_of_a_run(straight, tmp_path):
+    folder = changed(straight, tmp_path / "run", "keep: 1", "keep: 2")
+    assert main(["resume", str(folder)]) == 0
+    assert_same_run(straight, folder)
+
+
+def test_a_run_does_not_go_on_with_other_problems(tmp_path, capsys):
+    data = tmp_path / "data.jsonl"
+    rows = [{"question": f"{k}?", "answer": str(k)} for k in range(9)]
+    data.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    folder = tmp_path / "run"
+    assert run(folder, f"--data.train=[{{source: {data}}}]", "--steps=2") == 0
+    assert checkpoints.verify(newest(folder)).step == 2
+    rows[3]["answer"] = "4"
+    data.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    assert main(["resume", str(folder)]) == 2
+    error = capsys.readouterr().err
+    assert "the problems are not those that the run began with" in error
+    assert error.count("\n") == 1
+
+
+def test_two_evaluations_do_not_write_into_one_folder(tmp_path, capsys):
+    out = tmp_path / "out"
+    out.mkdir()
+    with (out / ".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        assert main(["evaluate", "smoke.yaml", "-o", str(out)]) == 2
+    assert "another process writes into" in capsys.readouterr().err
+    assert [path.name for path in out.iterdir()] == [".lock"]
