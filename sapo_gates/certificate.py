@@ -27,6 +27,7 @@ from sapo_gates.timelimit import deadline
 from sapo_gates.verdict import SIGNS, Proved, Refuted, Sign, Undecided, Witness
 
 FORMAT = "sapo-gates-certificate/2"
+LONGEST_BUDGET = 1e8  # seconds, about three years; a timer takes no longer
 DEFAULT_BUDGET = 60.0  # seconds; the families of the papers take a tenth of one
 
 
@@ -119,8 +120,10 @@ def certify(
         UnknownGate, GateTextError: the gate cannot be read.
         RequirementError: no such profile, a text that states no requirement, or a budget that is not positive.
     """
-    if not budget > 0:
-        raise RequirementError(f"budget={budget} must be positive: it is the number of seconds proofs may take.")
+    if not 0 < budget <= LONGEST_BUDGET:
+        raise RequirementError(
+            f"budget={budget} must be positive, and at most {LONGEST_BUDGET:.0e}: the seconds that proofs may take."
+        )
     loaded = load_gate(gate)
     wanted = {one.ID: one for one in (*requirements_of(profile), *map(parse, require))}
     shared = Budget.seconds(budget)

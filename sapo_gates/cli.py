@@ -15,6 +15,7 @@ from sapo_gates.commands import audit, calibrate, certify, datasheet, export, fa
 from sapo_gates.errors import SapoGatesError, did_you_mean
 
 BAD_INPUT = 2
+LONGEST_LINE = 1_000  # characters of an error
 COMMANDS = (families, certify, recheck, datasheet, calibrate, numerics, export, audit)
 """In the order of --help."""
 
@@ -28,7 +29,7 @@ class _Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """One line on stderr, exit 2."""
-        print(f"sapo-gates: {message}; see {self.prog} --help.{self._nearest(message)}", file=sys.stderr)
+        print(f"sapo-gates: {_one_line(message)}; see {self.prog} --help.{self._nearest(message)}", file=sys.stderr)
         raise SystemExit(BAD_INPUT)
 
     def _nearest(self, message: str) -> str:
@@ -48,7 +49,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         return options.run(options)
     except SapoGatesError as error:
-        print(f"{type(error).__name__}: {' '.join(str(error).split())}", file=sys.stderr)
+        print(f"{type(error).__name__}: {_one_line(str(error))}", file=sys.stderr)
         return BAD_INPUT
     except BrokenPipeError:  # the reader of our output went away, as `| head` does; not an error
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -56,6 +57,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("sapo-gates: interrupted", file=sys.stderr)
         return 130
+
+
+def _one_line(message: str) -> str:
+    """Without line ends, and without the middle of what repeats a very long input."""
+    line = " ".join(message.split())
+    return line if len(line) <= LONGEST_LINE else f"{line[: LONGEST_LINE // 2]} ... {line[-LONGEST_LINE // 2 :]}"
 
 
 def _parser() -> _Parser:

@@ -36,7 +36,7 @@ def load_gate(name: "str | Path | Gate") -> Gate:
     if str(name) in families:
         return families[str(name)]
     path = Path(name)
-    if path.suffix == ".toml" or path.is_file():
+    if path.suffix == ".toml" or _is_file(path):
         return read_gate_file(path)
     if ":" in str(name):
         return _from_module(str(name))
@@ -46,11 +46,18 @@ def load_gate(name: "str | Path | Gate") -> Gate:
     )
 
 
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError:  # a name too long for one
+        return False
+
+
 def _from_module(dotted: str) -> Gate:
     module_name, _, attribute = dotted.partition(":")
     try:
         found = getattr(importlib.import_module(module_name), attribute)
-    except (ImportError, AttributeError, ValueError) as error:
+    except Exception as error:  # the module is the user's, and may fail in any way while it is imported
         raise UnknownGate(
             f"cannot take gate {dotted!r}: {error}; write pkg.module:NAME of an importable module."
         ) from error

@@ -20,12 +20,12 @@ TRUST_REGION = (*ADMISSIBLE, NONNEGATIVE, VALUE, SCORE, FIRST)
 
 @dataclass(frozen=True)
 class Known:
-    """A gate and what fails of it; everything else of `holds` is proved."""
+    """A gate and what fails of it, with the ratios among which a witness must lie; everything else is proved."""
 
     name: str
     gate: Gate
     fails: tuple[str, ...] = ()
-    holds: tuple[str, ...] = TRUST_REGION
+    where: dict[str, tuple[str, str]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -51,9 +51,16 @@ def gate(name: str, formula: Formula) -> Gate:
     return Gate(name=name, parameters=used, **declared)  # pyright: ignore[reportArgumentType]
 
 
-def known(name: str, kind: str, text: str | tuple[str, str], fails: tuple[str, ...] = (), **domains: str) -> Known:
+Fails = tuple[str, ...] | dict[str, tuple[str, str]]
+"""What fails, where it is of interest with the ratios between which a witness must lie."""
+
+
+def known(name: str, kind: str, text: str | tuple[str, str], fails: Fails = (), **domains: str) -> Known:
     formula = Formula(kind, text, domains) if domains else Formula(kind, text)
-    return Known(name, gate(name, formula), fails)
+    return Known(name, gate(name, formula), tuple(fails), fails if isinstance(fails, dict) else {})
+
+
+ANY, BELOW, ABOVE, ONE = ("0", "1e99"), ("0", "1"), ("1", "1e99"), ("1", "1")
 
 
 U = "(tau*(r - 1))"
@@ -91,37 +98,52 @@ ADMITTED = [
 ]  # fmt: skip
 
 REFUTED = [
-    known("a corner at the tangent of 1/2", "value", "Min(1 + atan(r - 1), 3/2)", (C1,)),
-    known("a corner at log(3)/2", "value", "Min(1 + tanh(r - 1), 3/2)", (C1,)),
-    known("f = log r", "value", "log(r)", (PEAK, DECAY, VANISHING, VALUE)),
-    known("f falls without end as r -> 0", "value", "1 - 1/r", (PEAK, DECAY, VALUE, SCORE)),
-    known("and so in log r", "weight", "exp(-3*z)*sech(z)", (PEAK, DECAY, VALUE, SCORE)),
+    known("a corner at the tangent of 1/2", "value", "Min(1 + atan(r - 1), 3/2)", {C1: ("1.54630", "1.54631")}),
+    known("a corner at log(3)/2", "value", "Min(1 + tanh(r - 1), 3/2)", {C1: ("1.54930", "1.54931")}),
+    known("f = log r", "value", "log(r)", {PEAK: BELOW, DECAY: BELOW, VANISHING: ANY, VALUE: ANY}),
+    known("f falls without end as r -> 0", "value", "1 - 1/r", {PEAK: BELOW, DECAY: BELOW, VALUE: ANY, SCORE: ANY}),
+    known("and so in log r", "weight", "exp(-3*z)*sech(z)", {PEAK: ANY, DECAY: BELOW, VALUE: ANY, SCORE: ANY}),
     known("f = r", "value", "r", (VANISHING, VALUE, SCORE)),
-    known("f = r^2/2", "value", "r^2/2", (PEAK, DECAY, VANISHING, VALUE, SCORE)),
-    known("a constant", "value", "1", (PEAK, FIRST)),
+    known("f = r^2/2", "value", "r^2/2", {PEAK: ABOVE, DECAY: ABOVE, VANISHING: ABOVE, VALUE: ANY, SCORE: ANY}),
+    known("a constant", "value", "1", {PEAK: ONE, FIRST: ONE}),
     known("Mexican hat", "weight", f"(1 - {U}^2)*exp(-{U}^2/2)", (DECAY, NONNEGATIVE)),
+    known("Mexican hat at tau = 1", "weight", "(1 - (r - 1)^2)*exp(-(r - 1)^2/2)",
+          {DECAY: ("2.732", "1e99"), NONNEGATIVE: ("2", "1e99")}),
     known("vanishes in w but not in phi", "weight", "1/(1 + tau*Abs(r - 1))", (VANISHING, VALUE)),
+    known("the same at tau = 2", "weight", "1/(1 + 2*Abs(r - 1))", {VANISHING: ABOVE, VALUE: ABOVE}),
     known("log-sech for tau > 0", "weight", "sech(tau*z/2)^2", (VANISHING, VALUE, SCORE)),
-    known("maximum at 1 + 1/tau", "weight", f"exp({U} - {U}^2/2)", (PEAK, DECAY)),
-    known("no factor 4/tau", "value", f"sigmoid({U})", (PEAK, FIRST)),
+    known("maximum at 1 + 1/tau", "weight", f"exp({U} - {U}^2/2)", {PEAK: ABOVE, DECAY: ABOVE}),
+    known("maximum left of 1", "weight", "exp((1 - r)/4 - (r - 1)^2)", {PEAK: ("3/4", "1"), DECAY: ("3/4", "1")}),
+    known("no factor 4/tau", "value", f"sigmoid({U})", {PEAK: ONE, FIRST: ONE}),
     known(
         "leaky clip", "weight",
         ("Piecewise((1, r <= 6/5), (1/100, True))", "Piecewise((1/100, r < 4/5), (1, True))"),
-        (C1, VANISHING, VALUE, SCORE),
+        {C1: ("4/5", "6/5"), VANISHING: ANY, VALUE: ANY, SCORE: ANY},
     ),
+    known("hard clip", "value", ("Min(r, 6/5)", "Max(r, 4/5)"),
+          {C1: ("4/5", "6/5"), VANISHING: ABOVE, VALUE: ANY, SCORE: ANY}),
+    known("dual clip", "value", ("Min(r, 6/5)", "Min(Max(r, 4/5), 3)"), {C1: ("4/5", "3")}),
     known("a hole in tanh(u)/u", "weight", f"tanh({U})/{U}", (VANISHING, VALUE)),
-    known("a hole in log(r)/(r - 1)", "weight", "log(r)/(r - 1)", (PEAK, DECAY, VANISHING, VALUE, SCORE)),
-    known("a hole in (r - 1)/log(r)", "weight", "(r - 1)/log(r)", (PEAK, DECAY, VANISHING, VALUE, SCORE)),
+    known("a hole in log(r)/(r - 1)", "weight", "log(r)/(r - 1)",
+          {PEAK: BELOW, DECAY: BELOW, VANISHING: ABOVE, VALUE: ANY, SCORE: ANY}),
+    known("a hole in (r - 1)/log(r)", "weight", "(r - 1)/log(r)",
+          {PEAK: ABOVE, DECAY: ABOVE, VANISHING: ABOVE, VALUE: ANY, SCORE: ANY}),
     known("a hole at r = 2", "weight", "exp(-(r-1)^2)*tanh(r-2)/(r-2)", (PEAK, DECAY, FIRST)),
     known("a step down behind 1", "weight", "Piecewise((1, r <= 1), (1/2, True))",
-          (C1, VANISHING, VALUE, SCORE, FIRST)),
+          {C1: ONE, VANISHING: ABOVE, VALUE: ANY, SCORE: ANY, FIRST: ONE}),
     known(
         "a step down at 1", "weight", "Piecewise((1, r < 1), (1/2, True))",
         (C1, PEAK, DECAY, VANISHING, VALUE, SCORE, FIRST),
     ),
+    known("a step up at 2", "weight", "exp(-Abs(r - 1)) + Piecewise((1/10, (r > 2) & (r < 3)), (0, True))",
+          {C1: ("2", "3"), DECAY: ("2", "2")}),
+    known("a jump of the value", "value", "1 + atan(r - 1) + Piecewise((1e-9, r > 7), (0, True))", {C1: ("7", "7")}),
     known("a peak that only the text has", "weight", "Piecewise((1/2, r < 1), (1, r <= 1), (2 - r, r < 2), (0, True))",
-          (C1, FIRST)),
+          {C1: ONE, FIRST: ONE}),
     known("clip around 1", "value", "Piecewise((r, Abs(r - 1) < e), (1 + e*sign(r - 1), True))", (C1,), e="(0, 2)"),
+    known("linear, to below 0", "weight", "Max(1 - 2*Abs(r - 1), -1/10)",
+          {NONNEGATIVE: ("0", "1e99"), VANISHING: ABOVE, VALUE: ABOVE, SCORE: ABOVE}),
+    known("level above 1 by 1e-12", "weight", "(1 + 1e-12)*sech(r - 1)^2", {PEAK: ONE, FIRST: ONE}),
 ]  # fmt: skip
 
 
@@ -148,6 +170,9 @@ def test_what_fails_is_told_apart_from_what_holds(one: Known) -> None:
     open_ = {entry.id for entry in certificate.requirements if entry.verdict == "undecided"}
     assert failed == set(one.fails)
     assert open_ == set()
+    for entry in certificate.requirements:
+        low, high = map(Rational, one.where.get(entry.id, ANY))
+        assert entry.witness is None or all(low <= Rational(ratio) <= high for ratio in entry.witness.r), entry
     assert certificate.verdict == "refuted"
     recheck(certificate.to_json())
 
@@ -231,3 +256,30 @@ def test_a_gate_that_differs_between_signs_gets_a_verdict_for_each() -> None:
     verdicts = {s: {e.id: e.verdict for e in certificate.requirements if e.sign == s} for s in SIGNS}
     assert set(verdicts["positive"].values()) == {"proved"}
     assert verdicts["negative"][DECAY] == "refuted"
+
+
+def test_the_bank_is_large_and_no_gate_is_in_it_twice() -> None:
+    formulas = {one.gate.digest for one in (*ADMITTED, *REFUTED)}
+    assert len(formulas) == len(ADMITTED) + len(REFUTED) >= 60
+
+
+def smoothness(text: str, order: int) -> set[str]:
+    certificate = certify(gate("smooth", Formula("weight", text)), require=[f"smoothness >= {order}"], budget=20)
+    recheck(certificate.to_json())
+    return of(answers(certificate, f"smoothness >= {order}"))
+
+
+@pytest.mark.parametrize(
+    ("text", "order"),
+    [(f"Piecewise((sech({U})^2, r < 1), (sech({U}/2)^2, True))", 2), ("(1 + tau*Abs(r - 1))^(-2)", 1)],
+    ids=["2 tau to the left, tau to the right", "softsign-abs"],
+)
+def test_how_smooth_a_gate_is_is_known_exactly(text: str, order: int) -> None:
+    assert smoothness(text, order) == {"proved"}
+    assert smoothness(text, order + 1) == {"refuted"}
+
+
+def test_log_sech_fails_only_at_temperatures_up_to_1() -> None:
+    certificate = certify(gate("log-sech", Formula("weight", "sech(tau*z/2)^2")))
+    witnesses = [entry.witness for entry in answers(certificate, VANISHING)]
+    assert all(witness is not None and Rational(witness.parameters["tau"]) <= 1 for witness in witnesses)

@@ -4,8 +4,10 @@ import weakref
 from contextlib import suppress
 
 import pytest
+import sympy
 
-from sapo_gates.timelimit import OutOfTime, within
+from sapo_gates.prove.forms import tamed
+from sapo_gates.timelimit import OutOfTime, deadline, within
 
 
 def forever() -> None:
@@ -39,3 +41,10 @@ def test_a_callback_is_not_interrupted_but_what_follows_is() -> None:
 
     with pytest.raises(OutOfTime):
         within(0.05, churn)
+
+
+def test_a_rewriting_that_a_deadline_cut_short_is_tried_again_later() -> None:
+    x = sympy.Symbol("x")
+    with deadline(0):
+        assert tamed(sympy.expand, (x + 1) ** 2) == (x + 1) ** 2
+    assert tamed(sympy.expand, (x + 1) ** 2) == x**2 + 2 * x + 1

@@ -4,7 +4,8 @@ import argparse
 from collections.abc import Callable
 from pathlib import Path
 
-from sapo_gates.errors import CertificateError, RequirementError
+from sapo_gates.errors import CertificateError, GateTextError, RequirementError
+from sapo_gates.expression import parse_number
 from sapo_gates.gate import Gate
 from sapo_gates.gatefile import load_gate, parse_assignments
 
@@ -45,8 +46,8 @@ def bound(gate: Gate, options: argparse.Namespace) -> Gate:
 def seconds(text: str) -> float:
     """What --budget gives."""
     try:
-        return float(text.removesuffix("s"))
-    except ValueError:
+        return float(parse_number(text.removesuffix("s")))
+    except GateTextError:
         raise RequirementError(f"--budget {text!r} is no time; write for example 60s.") from None
 
 

@@ -226,6 +226,10 @@ def one_sided(section: Section, expression: Expr, end: Literal["lower", "upper"]
     removed = filled(expression, section.t, point, ranges)
     if removed is not None:
         return OneSided(removed, None)
+    if isinstance(expression, sympy.Add):  # a bump that vanishes at its edge, and what goes on there
+        terms = [one_sided(section, term, end, branch).expression for term in expression.args]
+        if None not in terms:
+            return OneSided(sympy.Add(*terms), None)
     inwards = point + S if end == "lower" else point - S
     near = substitute(expression, {section.t: inwards})
     for form in (near, near.replace(lambda e: e.is_Add, lambda e: tamed(sympy.factor, e))):

@@ -4,6 +4,7 @@ An interval forgets that two occurrences of a variable are the same; so the form
 """
 
 import math
+import time
 from collections.abc import Callable, Iterator
 from functools import lru_cache
 
@@ -23,15 +24,28 @@ SYMPY_GIVES_UP = (
 Rewriting = Callable[[Expr], Expr]
 
 
-@lru_cache(maxsize=4096)
 def tamed(rewriting: Rewriting, expression: Expr) -> Expr:
     """The rewritten expression, or the expression itself where SymPy takes too long or knows no way."""
+    try:
+        return _rewritten(rewriting, expression)
+    except OutOfTime:
+        return expression
+
+
+@lru_cache(maxsize=4096)
+def _rewritten(rewriting: Rewriting, expression: Expr) -> Expr:
+    """The same; that a deadline cut it short is not remembered."""
     if is_explosive(expression):
         return expression
+    began = time.monotonic()
     try:
         return within(SECONDS, lambda: rewriting(expression))
-    except (OutOfTime, *SYMPY_GIVES_UP):
-        return expression
+    except OutOfTime:
+        if time.monotonic() - began < SECONDS:
+            raise
+    except SYMPY_GIVES_UP:
+        pass
+    return expression
 
 
 def is_explosive(expression: Expr) -> bool:
@@ -58,6 +72,23 @@ def normal(expression: Expr) -> Expr:
     return single if shorter else expression
 
 
+def grouped(expression: Expr) -> Expr:
+    """A sum with what belongs together brought together: terms of the same roots, functions and denominators."""
+    groups: dict[frozenset[Expr], list[Expr]] = {}
+    for term in Add.make_args(expression):
+        groups.setdefault(frozenset(_generators(term)), []).append(term)
+    return Add(*(normal(Add(*terms)) if len(terms) > 1 else terms[0] for terms in groups.values()))
+
+
+def _generators(term: Expr) -> Iterator[Expr]:
+    """Functions, and the bases of roots and denominators without their numerical factors."""
+    for node in sympy.preorder_traversal(term):
+        if isinstance(node, sympy.Function):
+            yield node
+        elif isinstance(node, Pow) and not (node.exp.is_Integer and node.exp.is_positive) and node.base.free_symbols:
+            yield node.base.primitive()[1]
+
+
 def forms_of(expression: Expr) -> Iterator[Expr]:
     """The expression, and equal ones that intervals may enclose better, each once: short ones first, dear ones last.
 
@@ -65,6 +96,7 @@ def forms_of(expression: Expr) -> Iterator[Expr]:
     """
     seen: set[Expr] = set()
     for form in (
+        lambda: tamed(grouped, expression),
         lambda: tamed(normal, expression),
         lambda: expression,
         lambda: tamed(sympy.simplify, expression) if sympy.count_ops(expression) < MAX_SIMPLIFIED else expression,

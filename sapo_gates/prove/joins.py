@@ -13,7 +13,7 @@ from sympy import Expr, Rational
 from sapo_gates.functions import substitute
 from sapo_gates.gate import Gate
 from sapo_gates.prove.case import OneSided, one_sided
-from sapo_gates.prove.enclose import compiled
+from sapo_gates.prove.enclose import compiled, enclose_at
 from sapo_gates.prove.forms import is_identity
 from sapo_gates.prove.interval import Interval, Undefined, working_precision
 from sapo_gates.prove.points import parameter_points, rational
@@ -146,9 +146,7 @@ class Join:
             with working_precision(WITNESS_PRECISION):
                 try:
                     left, right = (
-                        compiled(substitute(side.expression, point))({})
-                        if side.expression is not None
-                        else side.enclosure({})
+                        enclose_at(side.expression, point) if side.expression is not None else side.enclosure({})
                         for side in self.sides
                     )
                 except (Undefined, KeyError):

@@ -23,7 +23,7 @@ from sapo_gates.derive import declared_formula, derivative
 from sapo_gates.functions import r, sigmoid, substitute
 from sapo_gates.gate import Domain, Kind, Parameter
 from sapo_gates.prove.enclose import compiled
-from sapo_gates.prove.forms import is_identity
+from sapo_gates.prove.forms import MAX_EXPONENT, is_identity
 from sapo_gates.prove.interval import Interval, Undefined
 from sapo_gates.prove.removable import denominators, filled
 
@@ -414,7 +414,10 @@ def coordinate(chart: Chart, lower: Expr, upper: Expr) -> tuple[Symbol, Expr, Fr
         return t, lower + t, Fraction(0), float("inf")
     if lower is -sympy.oo:
         return t, upper + t, float("-inf"), Fraction(0)
-    return t, lower + t * (upper - lower), Fraction(0), Fraction(1)
+    width = sympy.cancel(upper - lower)  # 1/tau, where r runs from 1 - 1/tau to 1
+    if upper == chart.on_policy:  # measured from r = 1, where formulas in r - 1 are simplest
+        return t, upper + t * width, Fraction(-1), Fraction(0)
+    return t, lower + t * width, Fraction(0), Fraction(1)
 
 
 def in_x(branch: Branch, section: Section, expression: Expr) -> Expr:
@@ -543,13 +546,25 @@ def _holds(condition: Any, signs: Mapping[Expr, int]) -> bool:
 
 
 def value_at(expression: Expr, point: Mapping[Symbol, Expr], ranges: Mapping[Symbol, Interval]) -> Expr:
-    """The piecewise expression at a point, where the piece whose condition holds there counts.
+    """The piecewise expression at a point; as `formula_at`."""
+    return substitute(formula_at(expression, point, ranges), point)
+
+
+def formula_at(expression: Expr, point: Mapping[Symbol, Expr], ranges: Mapping[Symbol, Interval]) -> Expr:
+    """The formula of a piecewise expression at a point, where the piece whose condition holds there counts.
 
     ranges: the symbols that the point leaves free.
+
+    Raises:
+        Unsupported: which piece holds is not certain, or a number would have millions of digits.
     """
+    for power in expression.atoms(sympy.Pow):
+        exponent = substitute(power.exp, point)
+        if exponent.is_Rational and max(abs(int(exponent.p)), int(exponent.q)) > MAX_EXPONENT:
+            raise Unsupported(f"the power {power} at {exponent} has too many digits")
 
     def sign_of(switch: Expr) -> int | None:
         at = sympy.simplify(substitute(switch, point))
         return 0 if at == 0 else _sign(at, ranges)
 
-    return substitute(resolve(expression, _signs_on(_switches([expression]), sign_of, ranges)), point)
+    return resolve(expression, _signs_on(_switches([expression]), sign_of, ranges))

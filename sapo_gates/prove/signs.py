@@ -12,17 +12,17 @@ each only where the enclosure of w shows that w is continuous on the box:
     fraction-k      w > 0 on the box, and w'/w as one fraction N/D: D has one sign, N, ..., N^(k-1) vanish at the
                     section's end that the box touches, and N^(k) has one sign; needed where that end is a removable
                     singularity
-    each            every term of w by itself: by derivative, log-derivative or a fraction-k
+    each            every term of w by itself: by derivative, log-derivative, an anchor-k or a fraction-k
 
 of the claim "w >= 0": `bound`, or `fraction-k` for w itself; and of the claim "w <= 1": `bound`, or one of the above on
 a box that starts at r = 1, where w = 1, or `falls-` and one of the above on a box that reaches to infinity and at whose
 start w <= 1.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from fractions import Fraction
-from functools import cached_property
+from functools import cache, cached_property
 from typing import Literal
 
 import sympy
@@ -38,6 +38,7 @@ from sapo_gates.prove.removable import as_fraction, centred, denominators, is_ze
 from sapo_gates.prove.sections import Branch, Section, as_end
 
 MAX_ANCHOR_ORDER = 4
+MAX_NUMERATOR = 300  # operations; what is longer is a sum, whose terms are looked at one by one
 EACH = ("derivative", "log-derivative")
 FALLING = (*EACH, "terms", "inverse")
 
@@ -212,7 +213,7 @@ class SectionProver:
         ways = []
         for term in Add.make_args(self.section.weight):
             rules = SectionProver(self.branch, replace(self.section, weight=term)).decay_rules()
-            ways.append([rule for name, rule in rules if name in EACH or name.startswith("fraction")])
+            ways.append([rule for name, rule in rules if name in EACH or name.startswith(("anchor", "fraction"))])
 
         def settled(way: list[Rule], ranges: Mapping[Symbol, Interval], box: Box) -> bool:
             try:
@@ -224,48 +225,65 @@ class SectionProver:
 
     def _fraction_rules(self, expression: Expr, sign: int) -> list[tuple[str, Rule]]:
         """sign * expression >= 0 next to a removable singularity."""
-        return [
-            (f"fraction-{k}", self._fraction_rule(end, [enclosure_of(one) for one in chain[: k + 1]], bottom, sign))
-            for end, chain, bottom in self._fractions(expression)
-            for k in range(1, len(chain))
-        ]
+        fraction = cache(lambda end: self._fraction(expression, end))
 
-    def _fractions(self, expression: Expr) -> Iterator[tuple[End, list[Expr], Enclosure]]:
-        """For each end at which the weight has a hole: N, N', ... of which all but the last vanish there, and D."""
+        def rule(end: End, k: int) -> Rule:
+            def settles(ranges: Mapping[Symbol, Interval], box: Box) -> bool:
+                if getattr(box[self.t], end) != getattr(self.section, f"t_{end}"):
+                    return False
+                chain, bottom = fraction(end)
+                return len(chain) > k and self._fraction_settles(end, chain[: k + 1], bottom, sign, ranges, box)
+
+            return settles
+
         ends: tuple[End, ...] = ("lower", "upper")
-        for end in ends:
-            at = getattr(self.section, f"t_{end}")
-            if isinstance(at, float):
-                continue
-            point = sympy.Rational(at.numerator, at.denominator)
-            if not any(is_zero_at(one, self.t, point) for one in denominators(self.section.weight, self.t)):
-                continue
-            top, bottom = as_fraction(expression)
-            chain = [centred(top, self.t, point)]
-            while len(chain) <= MAX_ANCHOR_ORDER and is_zero_at(chain[-1], self.t, point):
-                chain.append(centred(derivative(chain[-1], self.t), self.t, point))
-            yield end, chain, enclosure_of(bottom)
+        holes: list[End] = [end for end in ends if self._has_hole(end)]
+        return [(f"fraction-{k}", rule(end, k)) for end in holes for k in range(1, MAX_ANCHOR_ORDER + 1)]
 
-    def _fraction_rule(self, end: End, chain: list[Enclosure], bottom: Enclosure, sign: int) -> Rule:
-        def rule(ranges: Mapping[Symbol, Interval], box: Box) -> bool:
-            if getattr(box[self.t], end) != getattr(self.section, f"t_{end}"):
-                return False
-            closed = {**ranges, self.t: Range(box[self.t].lower, box[self.t].upper).interval}
-            try:
-                for lower in chain[:-1]:
-                    lower(
-                        closed
-                    )  # continuous up to the end: the last may then be integrated as often as it was derived
-                top, below = chain[-1](closed), bottom(ranges)
-            except Undefined:
-                return False
-            if below.contains_zero:
-                return False
-            # each integration from the upper end flips the sign
-            flips = sign * (1 if end == "lower" or len(chain) % 2 == 1 else -1) * (1 if below.is_positive else -1)
-            return (top if flips > 0 else -top).is_nonnegative
+    def _point(self, end: End) -> Rational | None:
+        at = getattr(self.section, f"t_{end}")
+        return None if isinstance(at, float) else Rational(at.numerator, at.denominator)
 
-        return rule
+    def _has_hole(self, end: End) -> bool:
+        point = self._point(end)
+        return point is not None and any(
+            is_zero_at(one, self.t, point) for one in denominators(self.section.weight, self.t)
+        )
+
+    def _fraction(self, expression: Expr, end: End) -> tuple[list[Enclosure], Enclosure]:
+        """N, N', ... of which all but the last vanish at the end, and D; nothing where they are too long."""
+        point = self._point(end)
+        assert point is not None
+        top, bottom = as_fraction(expression)
+        chain: list[Expr] = []
+        while sympy.count_ops(top) < MAX_NUMERATOR and len(chain) <= MAX_ANCHOR_ORDER:
+            chain.append(centred(top, self.t, point))
+            if not is_zero_at(chain[-1], self.t, point):
+                break
+            top = derivative(chain[-1], self.t)
+        return [enclosure_of(one) for one in chain], enclosure_of(bottom)
+
+    def _fraction_settles(
+        self,
+        end: End,
+        chain: list[Enclosure],
+        bottom: Enclosure,
+        sign: int,
+        ranges: Mapping[Symbol, Interval],
+        box: Box,
+    ) -> bool:
+        closed = {**ranges, self.t: Range(box[self.t].lower, box[self.t].upper).interval}
+        try:
+            for lower in chain[:-1]:
+                lower(closed)  # continuous up to the end: the last may then be integrated as often as it was derived
+            top, below = chain[-1](closed), bottom(ranges)
+        except Undefined:
+            return False
+        if below.contains_zero:
+            return False
+        # each integration from the upper end flips the sign
+        flips = sign * (1 if end == "lower" or len(chain) % 2 == 1 else -1) * (1 if below.is_positive else -1)
+        return (top if flips > 0 else -top).is_nonnegative
 
     def rules(self, claim: Claim) -> list[tuple[str, Rule]]:
         """The rules that may settle a box of the claim."""

@@ -20,7 +20,8 @@ from sapo_gates.prove.enclose import compiled
 from sapo_gates.prove.evidence import sections_between
 from sapo_gates.prove.interval import Interval, Undefined, working_precision
 from sapo_gates.prove.points import Point, parameter_points, rational
-from sapo_gates.prove.sections import Branch, Section, Unsupported, value_at, zeros
+from sapo_gates.prove.removable import filled
+from sapo_gates.prove.sections import Branch, Section, Unsupported, formula_at, zeros
 from sapo_gates.prove.tails import Tail, TailBound, below_number
 from sapo_gates.verdict import Sign, Witness
 
@@ -32,16 +33,25 @@ LOG10_OF_2 = 30102999566398119521373889472449302676818988146210854131  # times 1
 def exact_value(gate: Gate, side: Sign, quantity: Kind, ratio: Rational, parameters: Point) -> Expr:
     """The quantity at one exact r and exact parameters, from the declared formula, as an exact expression.
 
+    A removable singularity is filled by its limit.
+
     Raises:
-        Undefined: it has no closed form, or which piece holds there is not certain.
+        Undefined: it has no closed form or no value, or which piece holds there is not certain.
     """
     expression = declared_formula(gate.kind, gate.declared(side), quantity)
     if expression is None:
         raise Undefined("no closed form")
+    point = {r: ratio, **parameters}
     try:
-        return value_at(expression, {r: ratio, **parameters}, {})
+        formula = formula_at(expression, point, {})
     except Unsupported as error:
         raise Undefined(str(error)) from error
+    there = substitute(formula, point)
+    if there.has(sympy.nan, sympy.zoo):
+        there = filled(substitute(formula, parameters), r, ratio, {})
+    if there is None:
+        raise Undefined(f"a denominator is 0 at r = {ratio}")
+    return there
 
 
 def enclosed(expression: Expr) -> Interval:
@@ -122,6 +132,8 @@ def growth(gate: Gate, side: Sign, branch: Branch, section: Section, box: Box) -
             if None in ends or ends[0] == ends[1]:
                 continue
             low, high = sorted(end for end in ends if end is not None)
+            if low < 1 < high:  # a box of one point near r = 1 has neighbours on both sides
+                continue
             inner, outer = (low, high) if section.side == "right" else (high, low)
             try:
                 at_inner, at_outer = (evaluate(gate, side, "weight", e, parameters) for e in (inner, outer))

@@ -218,6 +218,10 @@ def limit_at(formula: Expr, t: Symbol, at: Expr, inwards: int, box: Box) -> Expr
             enclose(cast(Expr, node), box)
     with suppress(Undefined):
         return _exactly(formula, t, at, box)
+    with suppress(RecheckFailed):
+        terms = [limit_at(term, t, at, inwards, box) for term in formula.args if isinstance(formula, sympy.Add)]
+        if terms and all(isinstance(term, Expr) for term in terms):
+            return sympy.Add(*terms)
     near = substitute(formula, {t: at + inwards * STEP})
     for form in (near, tidy(near)):
         try:

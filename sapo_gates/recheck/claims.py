@@ -228,7 +228,7 @@ class Curve:
 
     def decays_somehow(self, leaf: Box) -> bool:
         """By one of the rules that may settle a single term."""
-        for rule in ("derivative", "terms", *FRACTIONS):
+        for rule in ("derivative", "terms", *ANCHORS, *FRACTIONS):
             with suppress(Undefined):
                 self.image("form", leaf)  # continuous on the leaf
                 if self.decays(rule, leaf):
