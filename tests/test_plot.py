@@ -55,7 +55,7 @@ def test_a_witness_is_drawn_at_its_ratios(gate: str | Gate, kind: str) -> None:
 
 def test_a_bound_of_phi_next_to_zero_is_drawn_up_to_its_ratio() -> None:
     panels = marked(draw(certify("aspo", "trust-region")), "tail")
-    assert {1 / 3, 3.0} <= {max(xs) if min(xs) < 1 else min(xs) for _, xs in panels}
+    assert {1 / 4, 3.0} <= {max(xs) if min(xs) < 1 else min(xs) for _, xs in panels}
 
 
 def test_a_jump_is_drawn_from_limit_to_limit() -> None:
