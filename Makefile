@@ -29,7 +29,7 @@ test-slow: $(READY)
 
 # The explorer page, in a real browser: Debian's Chromium, which root gets here where it is missing.
 test-browser: $(READY)
-	command -v chromium >/dev/null || [ "$$(id -u)" != 0 ] || { apt-get update -qq && apt-get install -qq --no-install-recommends chromium; }
+	command -v chromium >/dev/null || [ "$$(id -u)" != 0 ] || { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -qq --no-install-recommends chromium; }
 	$(BIN)/python -m pytest -q -m browser tests/analysis/test_explorer.py $(PYTEST)
 
 check: $(READY)

@@ -304,11 +304,13 @@ def replay_figure(tokens: Tokens, done: Sequence[Replayed]) -> list[Axes]:
         grid: Any
         figure, grid = plt.subplots(1, 2, figsize=(PAGE, 2.4))
         ratios, weights = grid
-        reach = max(float(np.quantile(np.abs(tokens.log_ratio), 0.999)), 1e-6)
-        density, edges = np.histogram(np.clip(tokens.log_ratio, -reach, reach), bins=81, range=(-reach, reach))
+        low, high = (float(end) for end in np.quantile(tokens.log_ratio, [0.0005, 0.9995]))
+        low, high = min(low, -1e-6), max(high, 1e-6)
+        density, edges = np.histogram(np.clip(tokens.log_ratio, low, high), bins=81, range=(low, high))
         ratios.set_label("tokens over log-ratio")
         ratios.stairs(density, edges, color=PALE, fill=True, alpha=0.5)
-        ratios.plot((edges[1:] + edges[:-1]) / 2, density, color=PALE, lw=0.8, label="tokens")
+        middles = (edges[1:] + edges[:-1]) / 2
+        ratios.plot(middles, density, color=PALE, lw=0.8, label="tokens", drawstyle="steps-mid")
         ratios.set_xlabel(r"log-ratio  $\log r$, in nats")
         ratios.set_ylabel("tokens")
         weights.set_label("tokens over score weight")

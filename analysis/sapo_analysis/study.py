@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from sapo_analysis.dynamics import PROBLEMS, Schedule, Trajectory, simulate
 from sapo_analysis.evaluate import Array
-from sapo_analysis.style import PAGE, colour, dashes, house_style
+from sapo_analysis.style import COLUMN, PAGE, colour, dashes, house_style
 from sapo_gates import Gate, certify
 from sapo_gates.gate import Number
 from sapo_gates.torch import surrogate
@@ -25,6 +25,7 @@ OVER_STEPS = {
     "reward": "expected reward",
     "entropy": "entropy in nats a token",
     "effective_update_ratio": "EUR: mean weight $w$",
+    "ratio_var": "variance of the ratio $r$",
 }
 
 
@@ -159,23 +160,30 @@ def say(done: Sequence[tuple[Condition, Trajectory]], found: Sequence[Finding]) 
 
 
 def dynamics_figure(done: Sequence[tuple[Condition, Trajectory]]) -> list[Axes]:
-    """A row for each problem: reward, entropy and EUR over steps at the largest staleness; reward over staleness.
+    """A column for each problem: over steps at the largest staleness reward, entropy, EUR and ratio variance; below,
+    what staleness does to the final reward, seed by seed.
 
     Bands are 95 % intervals of the mean over seeds.
     """
     problems = list(dict.fromkeys(trajectory.problem for _, trajectory in done))
     names = list(dict.fromkeys(trajectory.gate for _, trajectory in done))
+    rows = len(OVER_STEPS) + 1
     with house_style():
         grid: Any
-        figure, grid = plt.subplots(len(problems), 4, figsize=(1.3 * PAGE, 0.7 + 1.9 * len(problems)), squeeze=False)
-        for row, problem in enumerate(problems):
+        size = (PAGE if len(problems) > 1 else COLUMN, 0.7 + 1.45 * rows)
+        figure, grid = plt.subplots(rows, len(problems), figsize=size, squeeze=False)
+        for column, problem in enumerate(problems):
             mine = [trajectory for _, trajectory in done if trajectory.problem == problem]
             most = max(t.updates for t in mine)
-            for column, (quantity, says) in enumerate(OVER_STEPS.items()):
+            for row, (quantity, says) in enumerate(OVER_STEPS.items()):
                 _over_steps(grid[row, column], [t for t in mine if t.updates == most], names, quantity)
                 grid[row, column].set_title(f"{problem}: {says}", loc="left")
-            _over_staleness(grid[row, 3], mine, names)
-            grid[row, 3].set_title(f"{problem}: final reward", loc="left")
+                if row + 2 < rows:
+                    grid[row, column].set_xlabel("")
+                if quantity == "ratio_var":  # whose interval, of a mean over heavy tails, may reach below 0
+                    grid[row, column].set_ylim(bottom=0)
+            _over_staleness(grid[-1, column], mine, names)
+            grid[-1, column].set_title(f"{problem}: change of the final reward by staleness", loc="left")
         lines = grid[0, 0].get_lines()
         figure.legend(lines, names, loc="outside upper center", ncols=min(4, len(names)))
     return list(grid.flat)
@@ -193,10 +201,11 @@ def _over_steps(axes: Axes, trajectories: Sequence[Trajectory], names: Sequence[
 
 
 def _over_staleness(axes: Axes, trajectories: Sequence[Trajectory], names: Sequence[str]) -> None:
-    axes.set_label(f"{trajectories[0].problem}, final reward over updates a batch")
+    axes.set_label(f"{trajectories[0].problem}, change of the final reward over updates a batch")
     for index, name in enumerate(names):
         mine = sorted((t for t in trajectories if t.gate == name), key=lambda t: t.updates)
-        _line_and_band(axes, np.array([t.updates for t in mine]), np.array([t.reward[-1] for t in mine]), index, name)
+        change = np.array([t.reward[-1] - mine[0].reward[-1] for t in mine])  # of the same seed at the least staleness
+        _line_and_band(axes, np.array([t.updates for t in mine]), change, index, name)
     axes.set_xscale("log", base=2)
     axes.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
     axes.set_xlabel("updates a batch")

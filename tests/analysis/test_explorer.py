@@ -1,5 +1,6 @@
 """The explorer page: what it says is what Python says, and it needs nothing else. Driven in a real Chromium."""
 
+import base64
 import json
 import math
 import re
@@ -12,6 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 from playwright.sync_api import Browser, Page, sync_playwright
+from safetensors.torch import load_file
 
 from sapo_analysis.cli import main
 from sapo_analysis.evaluate import evaluate, half_widths
@@ -21,6 +23,7 @@ from sapo_gates.calibrate import LogRatios, calibrate
 from sapo_gates.gate import Kind
 from sapo_gates.gatefile import parse_gate
 from sapo_gates.verdict import SIGNS, Sign
+from sapo_train.cli import main as trainer
 
 ARCTAN = "1 + atan(tau*(r - 1))/tau"
 QUANTITIES: tuple[Kind, ...] = ("weight", "score", "value")
@@ -296,6 +299,102 @@ def test_a_dropped_file_gives_the_means_that_python_computes(look: Any, few: Pat
         assert opened.number(f"arctan {sign} eur") == pytest.approx((shares * w).sum(), rel=1e-9)
         pulled = (shares * phi).sum() ** 2 / (shares * phi**2).sum()
         assert opened.number(f"arctan {sign} ess") == pytest.approx(pulled, rel=1e-9)
+
+
+DROP = """([name, content]) => {
+  const data = new DataTransfer();
+  data.items.add(new File([Uint8Array.from(atob(content), c => c.charCodeAt(0))], name));
+  for (const kind of ["dragenter", "dragover", "drop"]) {
+    const event = new DragEvent(kind, {dataTransfer: data, bubbles: true, cancelable: true});
+    document.querySelector("#drop label").dispatchEvent(event);
+    if (kind === "dragover") window.over = [event.defaultPrevented, document.getElementById("drop").className];
+  }
+}"""
+
+
+def drop(opened: Opened, path: Path, content: bytes | None = None) -> str:
+    """Drag a file over the page and let it go; what the page says of it."""
+    encoded = base64.b64encode(path.read_bytes() if content is None else content).decode()
+    opened.page.evaluate(DROP, [path.name, encoded])
+    opened.page.get_by_text(f"{path.name}:").wait_for()
+    assert opened.page.evaluate("window.over") == [True, "over"]  # the page takes it, and shows that it does
+    assert opened.page.get_attribute("#drop", "class") == ""
+    return opened.page.inner_text("#ratios-say")
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of the trainer that kept its log-ratios."""
+    folder = tmp_path_factory.mktemp("runs") / "run"
+    assert trainer(["run", "smoke.yaml", "--steps=2", "--ratios.every=1", "--out", str(folder)]) == 0
+    return folder
+
+
+@pytest.mark.browser
+def test_the_metrics_of_a_real_run_are_dropped_on_the_page(look: Any, few: Path, run: Path) -> None:
+    opened: Opened = look(few)
+    assert "metrics of 2 updates of the last epoch" in drop(opened, run / "metrics.jsonl")
+    rows = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    last = [row for row in rows if row["epoch"] == 2]
+    mean = np.mean([row["log_ratio_mean"] for row in last])
+    std = np.mean([row["log_ratio_var"] + row["log_ratio_mean"] ** 2 for row in last]) - mean**2
+    u, weights = np.polynomial.hermite_e.hermegauss(180)
+    w = evaluate(load_gate("sigmoid"), "positive", "weight", np.exp(mean + std**0.5 * u))
+    eur = opened.number("sigmoid positive eur")
+    assert eur == pytest.approx(float((weights * w).sum() / weights.sum()), rel=1e-5)
+    opened.page.click("#normal")
+    assert opened.number("sigmoid positive eur") != eur
+
+
+@pytest.mark.browser
+def test_the_log_ratios_that_a_real_run_kept_are_dropped_on_the_page(look: Any, few: Path, run: Path) -> None:
+    opened: Opened = look(few)
+    path = run / "ratios" / "step-2.safetensors"
+    says = drop(opened, path)
+    kept = load_file(path)
+    z = kept["log_ratio"][-1][kept["counts"].bool()].double().numpy()
+    assert f"{len(z)} log-ratios" in says
+    exact = evaluate(load_gate("arctan"), "negative", "weight", np.exp(z)).mean()
+    assert opened.number("arctan negative eur") == pytest.approx(exact, rel=1e-9)
+    for name, content in {"cut": path.read_bytes()[:-9], "empty": b"", "noise": b"\x7f" * 99}.items():
+        assert re.fullmatch(
+            rf"{name}\.safetensors: .*replay --histogram.*", drop(opened, Path(f"{name}.safetensors"), content)
+        )
+        assert opened.number("arctan negative eur") == pytest.approx(exact, rel=1e-9)
+
+
+@pytest.mark.browser
+def test_a_file_of_fifty_megabytes_is_taken(look: Any, few: Path, tmp_path: Path) -> None:
+    z = np.random.default_rng(0).normal(0, 0.2, 2_700_000)
+    path = tmp_path / "ratios.json"
+    path.write_text(json.dumps(z.round(16).tolist()))
+    assert path.stat().st_size > 50e6
+    opened: Opened = look(few)
+    opened.page.set_input_files("#file", path)
+    opened.page.get_by_text("2700000 log-ratios, in 20000 groups of neighbours").wait_for()
+    exact = (1 / (1 + (10 * np.expm1(z)) ** 2)).mean()
+    assert opened.number("arctan positive eur") == pytest.approx(exact, rel=1e-6)
+
+
+@pytest.mark.browser
+def test_at_equal_half_width_every_gate_has_the_tau_that_calibrate_proves(look: Any, few: Path) -> None:
+    opened: Opened = look(few)
+    assert "go from 0.1 to 0.2: what differs here may be the width" in opened.page.inner_text("#unequal")
+    opened.page.check("input[name=at][value=width]")
+    opened.page.fill("#slider-width-number", "0.2")
+    for name in ("sigmoid", "arctan"):
+        for sign in SIGNS:
+            tau = calibrate(load_gate(name), sign, half_width="0.2")
+            bound = load_gate(name).bind(tau=(tau.lower + tau.upper) / 2)
+            ratio, drawn = opened.curve(name, "weight", sign)
+            assert drawn == pytest.approx(evaluate(bound, sign, "weight", ratio), rel=1e-6, abs=1e-6)
+            assert opened.number(f"{name} {sign} right") == pytest.approx(0.2, rel=1e-9)
+    assert opened.page.inner_text("#key").split("\n")[:2] == ["sigmoid, τ = 8.814", "arctan, τ = 5"]
+    assert opened.page.inner_text("#unequal") == ""
+    assert opened.page.locator("#slider-tau-positive").count() == 0
+    opened.page.get_by_label("Show where vanishing-score of hard-clip fails, A ≤ 0").click()
+    assert opened.page.is_checked("input[name=at][value=parameters]")
+    assert opened.page.locator("#slider-tau-positive").count() == 1
 
 
 @pytest.mark.browser

@@ -98,6 +98,19 @@ const GateCurve = (() => {
     });
   }
 
+  // The tau at which w(1 + h) = 1/2, null where there is none; w falls as tau rises.
+  function tauOf(kind, formula, numbers, h) {
+    const wide = (tau) => new Branch(kind, formula, { ...numbers, tau }).weight(Math.log1p(h), 1 + h) > 0.5;
+    let [low, high] = [1e-6, 1e6];
+    if (!wide(low) || wide(high)) return null;
+    for (let k = 0; k < 100; k++) {
+      const middle = Math.sqrt(low * high);
+      if (wide(middle)) low = middle;
+      else high = middle;
+    }
+    return Math.sqrt(low * high);
+  }
+
   // ---- log-ratios: {normal: [mean, std]} or {points: [z], weights: [share]} ----
   const REACH = 9; // standard deviations; the normal distribution holds less than 1e-18 beyond
   function mean(of, ratios) {
@@ -116,5 +129,5 @@ const GateCurve = (() => {
     return { eur, ess: second > 0 ? first ** 2 / second : NaN };
   }
 
-  return { Branch, halfWidths, effects };
+  return { Branch, halfWidths, tauOf, effects };
 })();

@@ -2,7 +2,7 @@
 "use strict";
 
 (() => {
-  const { Branch, halfWidths, effects } = GateCurve;
+  const { Branch, halfWidths, tauOf, effects } = GateCurve;
   const { element, short, slider } = Controls;
   const byId = (id) => document.getElementById(id);
   const SIGNS = ["positive", "negative"];
@@ -34,7 +34,7 @@
   const sliders = new Map(); // by key: {parameter, sign or "both", number}
   const picked = new Map(); // gate name -> place among the colours
   const kept = new Map(); // gate name -> {key, numbers that were computed for it}
-  const view = { axis: "ratio", reach: 0.7, ratios: { normal: [0, 0.1] } };
+  const view = { axis: "ratio", reach: 0.7, ratios: { normal: [0, 0.1] }, width: null }; // width: the half-width that all gates with a tau share
 
   function compile(gate) {
     const names = gate.parameters.map((p) => p.name);
@@ -44,7 +44,10 @@
   // Equal parameters of several gates share a slider; one that is trained at two values has a slider for each sign.
   const keyOf = (p, sign) => [p.name, p.domain, p.positive, p.negative, p.positive === p.negative ? "both" : sign].join(" ");
   function numbersOf(gate, sign) {
-    return Object.fromEntries(gate.parameters.map((p) => [p.name, sliders.get(keyOf(p, sign))?.number ?? p[sign]]));
+    const numbers = Object.fromEntries(gate.parameters.map((p) => [p.name, sliders.get(keyOf(p, sign))?.number ?? p[sign]]));
+    if (view.width === null || !("tau" in numbers)) return numbers;
+    const tau = tauOf(gate.kind, gate.formula[sign], numbers, view.width);
+    return tau === null ? numbers : { ...numbers, tau };
   }
 
   // ---- sliders ----
@@ -54,7 +57,7 @@
       const gate = gates.get(name);
       for (const p of gate.parameters) {
         for (const sign of SIGNS) {
-          if (!gate.formula[sign].parameters.includes(p.name)) continue;
+          if (!gate.formula[sign].parameters.includes(p.name) || (view.width !== null && p.name === "tau")) continue;
           const key = keyOf(p, sign);
           if (!wanted.has(key)) wanted.set(key, { parameter: p, sign: p.positive === p.negative ? "both" : sign, gates: new Set() });
           wanted.get(key).gates.add(name);
@@ -87,7 +90,7 @@
       made.set(sliders.get(key).number);
       byId("sliders").append(made.box);
     }
-    if (!wanted.size) byId("sliders").append(element("p", { className: "says" }, "The gates picked have none."));
+    if (!wanted.size) byId("sliders").append(element("p", { className: "says" }, "The gates picked have no other."));
     if (focused) byId(focused)?.focus();
   }
 
@@ -232,9 +235,13 @@
     byId("key").replaceChildren(...[...picked].map(([name, place]) => {
       const item = element("li");
       item.innerHTML = Picture.sample(place);
-      item.append(name);
+      const taus = view.width === null ? [] : [...new Set(SIGNS.map((sign) => short(numbersOf(gates.get(name), sign).tau ?? NaN)))];
+      item.append(taus.length && taus[0] !== "–" ? `${name}, τ = ${taus.join(" / ")}` : name);
       return item;
     }));
+    const halves = [...picked.keys()].map((name) => kept.get(`${name} positive`).halves[1]).filter((h) => h !== null);
+    const unequal = halves.length > 1 && Math.max(...halves) > 1.02 * Math.min(...halves);
+    byId("unequal").textContent = unequal ? `Half-widths for A > 0 go from ${short(Math.min(...halves))} to ${short(Math.max(...halves))}: what differs here may be the width.${view.width === null ? " “Equal half-width” compares the shapes." : ""}` : "";
   }
 
   function table(head, rows) {
@@ -308,6 +315,10 @@
   }
   // Sliders and range go to where the counterexample is.
   function show(gate, one) {
+    if (view.width !== null) {
+      document.querySelector("input[name=at][value=parameters]").checked = true;
+      compareAt("parameters");
+    }
     for (const [name, value] of Object.entries(one.witness.parameters)) {
       const p = gate.parameters.find((q) => q.name === name);
       sliders.get(keyOf(p, one.sign))?.set(rational(value));
@@ -347,7 +358,7 @@
     const says = byId("ratios-say");
     says.classList.remove("wrong");
     try {
-      const read = RatioFile.read(await file.text());
+      const read = await RatioFile.read(file);
       view.ratios = read;
       says.textContent = `${file.name}: ${read.says}.`;
       byId("normal").hidden = false;
@@ -363,6 +374,14 @@
     byId("normal").hidden = true;
     byId("ratios-say").classList.remove("wrong");
     byId("ratios-say").textContent = `log r normal, mean 0, standard deviation ${short(std)}`;
+    later();
+  }
+
+  // ---- as set, or at equal half-width ----
+  function compareAt(what) {
+    view.width = what === "width" ? byId("slider-width-number").valueAsNumber : null;
+    byId("width").hidden = view.width === null;
+    drawSliders();
     later();
   }
 
@@ -385,6 +404,15 @@
     },
   });
   const spread = slider({ id: "slider-spread", label: "spread of a log-normal r", says: "standard deviation of log r", start: 0.1, domain: "(0, oo)", lower: 0, upper: null, changed: logNormal });
+  const width = slider({
+    id: "slider-width", label: "half-width h", says: "w(1 + h) = ½ for every gate with a τ", start: 0.1, domain: "(0, oo)", lower: 0, upper: null,
+    changed: (x) => {
+      view.width = x;
+      later();
+    },
+  });
+  byId("width").append(width.box);
+  for (const radio of document.querySelectorAll("input[name=at]")) radio.addEventListener("change", () => compareAt(radio.value));
   byId("reach").append(reach.box);
   byId("spread").append(spread.box);
   byId("formula").addEventListener("input", typed);

@@ -3,10 +3,31 @@
 
 const RatioFile = (() => {
   class RatioFileError extends Error {}
-  const SAY = "drop what `sapo-analysis replay --histogram` writes, a run's metrics.jsonl, or JSON with a list of log-ratios";
+  const SAY = "drop what `sapo-analysis replay --histogram` writes, a run's metrics.jsonl or ratios/step-N.safetensors, or JSON with a list of log-ratios";
+  const MOST = 20000; // log-ratios that are kept one by one
 
   // What a dropped file says of the log-ratios, and in words how it was read; throws RatioFileError.
-  function read(text) {
+  async function read(file) {
+    return file.name.endsWith(".safetensors") ? readTensors(await file.arrayBuffer()) : readText(await file.text());
+  }
+  // The last epoch's log-ratios of the tokens that count, as the trainer keeps them.
+  function readTensors(buffer) {
+    try {
+      const length = Number(new DataView(buffer).getBigUint64(0, true));
+      const header = JSON.parse(new TextDecoder().decode(new Uint8Array(buffer, 8, length)));
+      const bytes = ({ data_offsets: [start, end] }) => buffer.slice(8 + length + start, 8 + length + end);
+      const { log_ratio, counts } = header;
+      const ends = Object.values(header).map((one) => one.data_offsets?.[1] ?? 0);
+      if (Math.max(...ends) !== buffer.byteLength - 8 - length) throw new RangeError("not whole");
+      if (log_ratio.dtype !== "F32" || counts.dtype !== "U8") throw new RangeError("other types");
+      const [shares, all] = [new Uint8Array(bytes(counts)), new Float32Array(bytes(log_ratio))];
+      return listOf([...all.slice(all.length - shares.length)].filter((_, i) => shares[i]));
+    } catch (error) {
+      if (error instanceof RatioFileError) throw error;
+      throw new RatioFileError(`it holds no log-ratios that a run kept; ${SAY}.`);
+    }
+  }
+  function readText(text) {
     let rows;
     try {
       const whole = JSON.parse(text);
@@ -38,11 +59,20 @@ const RatioFile = (() => {
   function listOf(numbers) {
     const points = [numbers].flat(Infinity);
     if (!points.length || !points.every(Number.isFinite)) throw new RatioFileError(`its log-ratios are not all numbers; ${SAY}.`);
-    return { points, weights: points.map(() => 1 / points.length), says: `${points.length} log-ratios` };
+    if (points.length <= MOST) return { points, weights: points.map(() => 1 / points.length), says: `${points.length} log-ratios` };
+    const sorted = Float64Array.from(points).sort();
+    const bounds = [...Array(MOST + 1).keys()].map((i) => Math.round((i * sorted.length) / MOST));
+    const parts = bounds.slice(1).map((end, i) => sorted.subarray(bounds[i], end));
+    return {
+      points: parts.map((part) => part.reduce((a, b) => a + b, 0) / part.length),
+      weights: parts.map((part) => part.length / sorted.length),
+      says: `${points.length} log-ratios, in ${MOST} groups of neighbours, each at its mean`,
+    };
   }
   function metricsOf(rows) {
     const epochs = rows.map((row) => row?.epoch ?? 1);
-    const last = rows.filter((row, i) => epochs[i] === Math.max(...epochs) && Number.isFinite(row?.log_ratio_mean) && Number.isFinite(row?.log_ratio_var));
+    const newest = epochs.reduce((a, b) => Math.max(a, b), -Infinity);
+    const last = rows.filter((row, i) => epochs[i] === newest && Number.isFinite(row?.log_ratio_mean) && Number.isFinite(row?.log_ratio_var));
     if (!last.length) throw new RatioFileError(`it holds no log-ratios; ${SAY}.`);
     const average = (of) => last.reduce((sum, row) => sum + of(row), 0) / last.length;
     const m = average((row) => row.log_ratio_mean);
