@@ -24,7 +24,7 @@ def test_a_growing_layer_holds_what_a_dynamic_one_holds(seed):
     rows, repeats = number(1, 4), number(1, 4)
     read(rows, number(1, 2 * ROOM))
     for layer in layers:
-        layer.reorder_cache(torch.arange(rows).repeat_interleave(repeats))
+        layer.reorder_cache(torch.arange(rows).repeat_interleave(repeats))  # type: ignore[arg-type]
     rows *= repeats
     for _ in range(2 * ROOM):
         read(rows, 1)
@@ -32,7 +32,7 @@ def test_a_growing_layer_holds_what_a_dynamic_one_holds(seed):
             stays = _staying(torch.arange(rows) == number(0, rows))
             rows = len(stays)
             for layer in layers:
-                layer.reorder_cache(stays)
+                layer.reorder_cache(stays)  # type: ignore[arg-type]
     assert layers[0].get_seq_length() == layers[1].get_seq_length() > 2 * ROOM
 
 
