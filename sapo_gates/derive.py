@@ -109,7 +109,8 @@ def _antiderivative(weight: Expr) -> Expr | None:
 
     What is found does not depend on how fast the machine is.
     """
-    for way in _WAYS if _is_promising(weight) else ():
+    ways = _WAYS if weight.has(log) else _WAYS[:2]
+    for way in ways if _is_promising(weight) else ():
         try:
             primitive = interrupted(HANG, lambda way=way: way(weight))
             value = 1 + primitive - primitive.subs(r, 1)

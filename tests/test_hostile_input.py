@@ -211,6 +211,7 @@ COSTLY = {
     "a fast oscillation": "sin(10^4*r)*sin(9999*r)/r",
     "nested special functions": "lowergamma(3, erf(LambertW(gamma(r))))",
     "a pole of high order": "1/(r - 2)^998",
+    "a step between large numbers": "Piecewise((1, r < 153/8), (9/10, True))*(1 - exp(-(119*r/8 - 14)^2))/(r - 1)^2",
 }
 
 

@@ -89,6 +89,9 @@ ADMITTED = [
     known("a hole at 1", "weight", f"(1 - exp(-{U}^2))/{U}^2"),
     known("a hole at 1 at one temperature", "weight", "(1 - exp(-(14*(r - 1))^2))/(14*(r - 1))^2"),
     known("holes in a mixture", "weight", "(1 - exp(-(14*(r - 1))^2))/(14*(r - 1))^2/2 + 1/(2*(1 + (3*r - 3)^2))"),
+    known("a hole and a cosine", "weight", "3/5*(20*r - 20)/sinh(20*r - 20) + "
+          "2/5*Piecewise(((1 + cos(5*pi*(r - 1)))/2, Abs(5*r - 5) < 1), (0, True))"),
+    known("softsign by value and a narrow bell", "value", "(r - 1)/(2 + 2*Abs(r - 1)) + sqrt(pi)*erf(29*(r - 1))/116"),
     known("the square of a hole", "weight", f"(tanh({U})/{U})^2"),
     known("a power of a hole", "weight", f"({U}/sinh({U}))^(3/2)"),
     known("a hole at 1 over a sine", "weight", f"{U}/sinh({U})"),

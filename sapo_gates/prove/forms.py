@@ -51,11 +51,13 @@ def _rewritten(rewriting: Rewriting, expression: Expr) -> Expr:
 def is_explosive(expression: Expr) -> bool:
     """Whether SymPy would compute numbers of a million digits, which nothing can interrupt and may end the process.
 
-    To its polynomials exp(10^6 r) is the power 10^6 of exp(r), and the gcd of two of them puts numbers in for exp(r).
+    To its polynomials exp(10^6 r) is the power 10^6 of exp(r), and exp(10^6/7) that of exp(1/7); the gcd of two of them
+    puts numbers in for exp(r).
     """
     arguments = [a for node in expression.atoms(sympy.Function) for a in node.args]
     arguments += [node.exp for node in expression.atoms(Pow)]
-    spelled = [sympy.expand(a) for a in arguments if a.free_symbols]
+    arguments = [a for a in arguments if a.free_symbols] + [e.args[0] for e in expression.atoms(sympy.exp)]
+    spelled = [sympy.expand(a) for a in arguments]
     numbers = [n for argument in spelled for n in argument.atoms(sympy.Rational)]
     largest = max((abs(int(n.p)) for n in numbers), default=0)
     return largest * math.lcm(*(int(n.q) for n in numbers)) > MAX_EXPONENT
@@ -77,7 +79,7 @@ def grouped(expression: Expr) -> Expr:
     groups: dict[frozenset[Expr], list[Expr]] = {}
     for term in Add.make_args(expression):
         groups.setdefault(frozenset(_generators(term)), []).append(term)
-    return Add(*(normal(Add(*terms)) if len(terms) > 1 else terms[0] for terms in groups.values()))
+    return Add(*(tamed(normal, Add(*terms)) if len(terms) > 1 else terms[0] for terms in groups.values()))
 
 
 def _generators(term: Expr) -> Iterator[Expr]:
@@ -96,7 +98,7 @@ def forms_of(expression: Expr) -> Iterator[Expr]:
     """
     seen: set[Expr] = set()
     for form in (
-        lambda: tamed(grouped, expression),
+        lambda: grouped(expression),
         lambda: tamed(normal, expression),
         lambda: expression,
         lambda: tamed(sympy.simplify, expression) if sympy.count_ops(expression) < MAX_SIMPLIFIED else expression,

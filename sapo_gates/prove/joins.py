@@ -14,7 +14,7 @@ from sapo_gates.functions import substitute
 from sapo_gates.gate import Gate
 from sapo_gates.prove.case import OneSided, one_sided
 from sapo_gates.prove.enclose import compiled, enclose_at
-from sapo_gates.prove.forms import is_identity
+from sapo_gates.prove.forms import is_identity, tamed
 from sapo_gates.prove.interval import Interval, Undefined, working_precision
 from sapo_gates.prove.points import parameter_points, rational
 from sapo_gates.prove.sections import Branch, Section, Unsupported, domain_interval, value_at
@@ -100,7 +100,7 @@ class Join:
         left, right = self.sides
         try:
             if left.expression is not None and right.expression is not None:
-                return compiled(sympy.factor(right.expression - left.expression))(ranges)
+                return compiled(tamed(sympy.factor, right.expression - left.expression))(ranges)
             return right.enclosure(ranges) + -left.enclosure(ranges)
         except Undefined:
             return None

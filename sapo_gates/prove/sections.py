@@ -23,7 +23,7 @@ from sapo_gates.derive import declared_formula, derivative
 from sapo_gates.functions import r, sigmoid, substitute
 from sapo_gates.gate import Domain, Kind, Parameter
 from sapo_gates.prove.enclose import compiled
-from sapo_gates.prove.forms import MAX_EXPONENT, is_identity
+from sapo_gates.prove.forms import MAX_EXPONENT, is_identity, tamed
 from sapo_gates.prove.interval import Interval, Undefined
 from sapo_gates.prove.removable import denominators, filled
 
@@ -436,7 +436,7 @@ def _sign(expression: Expr, ranges: Mapping[Symbol, Interval]) -> int | None:
     """The sign of the expression over all the ranges, or None if it is not certain or not constant."""
     if not expression.free_symbols <= set(ranges):
         return None
-    for form in (expression, sympy.expand(expression), sympy.factor(expression)):
+    for form in (expression, sympy.expand(expression), tamed(sympy.factor, expression)):
         try:
             range_ = compiled(form)(ranges)
         except Undefined:

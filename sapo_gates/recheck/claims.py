@@ -167,12 +167,12 @@ class Curve:
         return [Curve(self.section, term) for term in Add.make_args(self.form)]
 
     def image(self, name: str, leaf: Box) -> Span:
-        """The range of `form`, `derivative`, `log-derivative` or `inverse` on the leaf."""
+        """The range of `form`, `derivative`, `terms` or `inverse` on the leaf."""
         if name not in self.images:
             make: dict[str, Callable[[], Expr]] = {
                 "form": lambda: self.form,
                 "derivative": lambda: self.slope(1),
-                "log-derivative": lambda: self.log_slope,
+                "terms": lambda: Add(*(term.form * term.log_slope for term in self.terms)),
             }
             require(name in make, "no rule {!r}", name)
             self.images[name] = span_of(make[name]())
@@ -218,12 +218,8 @@ class Curve:
             q = self.image("form", leaf)
             sign = 1 if q.is_positive else -1 if q.is_negative else 0
             return sign != 0 and self.by_fraction(self.log_slope, rule, leaf, -outward * sign)
-        if rule == "terms":
-            found = [term.image("form", leaf) * term.image("log-derivative", leaf) for term in self.terms]
-            total = sum(found[1:], start=found[0])
-        else:
-            require(rule in ("derivative", "inverse"), "no rule {!r}", rule)
-            total = self.image(rule, leaf)
+        require(rule in ("derivative", "terms", "inverse"), "no rule {!r}", rule)
+        total = self.image(rule, leaf)
         return bool(total.high <= 0 if outward > 0 else total.low >= 0)
 
     def decays_somehow(self, leaf: Box) -> bool:
