@@ -579,6 +579,8 @@ def is_true(gate: Gate, one: dict[str, Any]) -> bool:
     """Whether what a witness states holds at a few ratios, by plain SymPy to 30 digits."""
     witness = one["witness"]
     numbers = {p: Rational(witness["parameters"][p.name]) for p in gate.parameters_for(one["sign"])}
+    if any(value not in p.domain for p, value in numbers.items()):
+        return False
     kind = "score" if witness["kind"] == "tail" else "weight"
     found = formula(gate, one["sign"], kind)
     assert found is not None

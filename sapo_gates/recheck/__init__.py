@@ -96,6 +96,8 @@ def _gate_of(content: Mapping[str, Any]) -> Gate:
     for entry in entries:
         if not isinstance(entry, dict) or set(entry) != ENTRY_KEYS or not isinstance(entry["evidence"], dict):
             raise CertificateError(f"an entry of requirements has other keys than {sorted(ENTRY_KEYS)}; {CURE}.")
+        if not all(isinstance(entry[key], str) for key in ("id", "sign", "verdict")):
+            raise CertificateError(f"id, sign and verdict of a requirement are texts; {CURE}.")
     try:
         return parse_gate(str(text))
     except SapoGatesError as error:

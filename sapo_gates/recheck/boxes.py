@@ -12,11 +12,11 @@ from dataclasses import dataclass
 from fractions import Fraction
 from functools import cached_property
 from itertools import product
-from typing import Any
+from typing import Any, cast
 
 import sympy
 from flint import arb, fmpq
-from sympy import Dummy, Expr, Rational, Symbol
+from sympy import Dummy, Expr, Pow, Rational, Symbol
 
 from sapo_gates.errors import RecheckFailed
 from sapo_gates.functions import substitute
@@ -27,7 +27,8 @@ from sapo_gates.recheck.spans import Span, Undefined, span_of
 
 Bound = Fraction | float
 INFINITE = float("inf")
-NUMBER = re.compile(r"-?\d{1,4000}(/\d{1,4000})?")
+NUMBER = re.compile(r"-?\d{1,4000}(/(?!0+$)\d{1,4000})?", re.ASCII)
+NOT_FINITE = (sympy.nan, sympy.zoo, sympy.oo, -sympy.oo, sympy.AccumBounds)
 
 
 def require(holds: object, says: str, *about: object) -> None:
@@ -165,6 +166,37 @@ def everywhere(expression: Expr, box: Box, settles: Callable[[Span], object], sp
     return True
 
 
+def value_at(formula: Expr, t: Symbol, at: Expr, box: Box) -> Expr:
+    """The formula at t = at, which is its limit there: every operation in it is defined and continuous at that point.
+
+    Raises:
+        Undefined: one is not.
+    """
+    for node in sympy.preorder_traversal(formula):
+        if isinstance(node, Pow | sympy.Function):  # sums and products of what is defined are
+            there: Any = substitute(cast(Expr, node), {t: at})
+            if there.has(*NOT_FINITE):
+                raise Undefined(f"{node} at {t} = {at}")
+            enclose(there, box)
+            if isinstance(node, Pow) and not node.exp.is_number:  # SymPy takes 0^0 for 1
+                base, exponent = (enclose(substitute(cast(Expr, part), {t: at}), box) for part in node.args)
+                if not (base.is_positive or (base.low >= 0 and exponent.is_positive)):
+                    raise Undefined(f"{node} at {t} = {at}")
+    return substitute(formula, {t: at})
+
+
+def assigned(expression: Expr, values: Mapping[Any, Any]) -> Expr:
+    """The expression at these values of symbols.
+
+    Raises:
+        Undefined: an operation in it is not; SymPy would go on, and takes 1/log(0) for 0.
+    """
+    for node in sympy.preorder_traversal(expression) if values else ():
+        if isinstance(node, Pow | sympy.Function) and substitute(cast(Expr, node), values).has(*NOT_FINITE):
+            raise Undefined(f"{node} at {values}")
+    return substitute(expression, values)
+
+
 def is_defined(expression: Expr, box: Box) -> bool:
     """Whether it is defined and continuous on the box."""
     return everywhere(expression, box, lambda _: True)
@@ -184,7 +216,7 @@ def is_at_most(expression: Expr, number: Any, box: Box) -> bool:
 def sign_over(expression: Expr, box: Box) -> int:
     """The sign that the expression has everywhere on the box.
 
-    By its range, by its coefficients, or because it is 0 at one end and strictly monotone from there.
+    By its range, by its coefficients, or because it is continuous, 0 at an open end and strictly monotone from there.
 
     Raises:
         RecheckFailed: it cannot be told, or is not constant.
@@ -195,14 +227,22 @@ def sign_over(expression: Expr, box: Box) -> int:
             for sign, settles in tests:
                 if everywhere(expression, box, settles, splits):
                     return sign
-        found = {_sign_by_coefficients(substitute(expression, face)) for face in _faces(expression, box)}
-        if len(found) == 1 and None not in found:
-            return int(*found)  # type: ignore[arg-type]
-    for symbol in set(box) & expression.free_symbols:
-        for end, away in ((box[symbol].low, 1), (box[symbol].high, -1)):
-            if isinstance(end, Fraction) and same(substitute(expression, {symbol: rational(end)}), sympy.Integer(0)):
+        with suppress(Undefined):
+            found = {_sign_by_coefficients(assigned(expression, face)) for face in _faces(expression, box)}
+            if len(found) == 1 and None not in found:
+                return int(*found)  # type: ignore[arg-type]
+    for symbol in set(box) & expression.free_symbols if is_defined(expression, box) else ():
+        one = box[symbol]
+        for end, belongs, away in ((one.low, one.low_in, 1), (one.high, one.high_in, -1)):
+            if isinstance(end, Fraction) and not belongs and _is_zero_at(expression, symbol, end, box):
                 return away * sign_over(slope(expression, symbol), box)
     raise RecheckFailed(f"the sign of {expression} is not certain")
+
+
+def _is_zero_at(expression: Expr, symbol: Symbol, end: Fraction, box: Box) -> bool:
+    with suppress(Undefined):
+        return same(value_at(expression, symbol, rational(end), box), sympy.Integer(0))
+    return False
 
 
 def _faces(expression: Expr, box: Box) -> Iterator[dict[Symbol, Expr]]:

@@ -26,8 +26,10 @@ from sapo_gates.recheck.boxes import (
     INFINITE,
     Box,
     Range,
+    assigned,
     enclose,
     end,
+    everywhere,
     is_defined,
     parts,
     points_of,
@@ -35,6 +37,7 @@ from sapo_gates.recheck.boxes import (
     require,
     sign_over,
     spans,
+    value_at,
 )
 from sapo_gates.recheck.formulas import CORNERS, convert, piece, slope
 from sapo_gates.recheck.identities import quotient, same, tidy
@@ -44,7 +47,6 @@ from sapo_gates.verdict import Sign
 
 STEP = Dummy(positive=True)
 MAX_ORDER = 6
-NOT_FINITE = (sympy.nan, sympy.zoo, sympy.oo, -sympy.oo, sympy.AccumBounds)
 Entry = Mapping[str, Any]
 
 
@@ -169,9 +171,21 @@ class Branch:
         return self.once((section, quantity), lambda: self._on(section, quantity))
 
     def _on(self, section: Section, quantity: Kind) -> Expr:
-        declared = substitute(self.declared, points_of(section.cell))
-        formula = piece(declared, lambda switch: sign_over(substitute(switch, {r: section.ratio}), section.box))
+        formula = self._piece({r: section.ratio}, section.cell, section.box)
         return substitute(convert(self.kind, formula, quantity), {r: section.ratio})
+
+    def _piece(self, ratio: dict[Symbol, Expr], cell: Box, box: Box) -> Expr:
+        """The smooth formula that the text is at the ratio."""
+        points = points_of(cell)
+        formula = piece(self.declared, lambda one: sign_over(assigned(substitute(one, ratio), points), box))
+        return assigned(formula, points)
+
+    def value_exists(self, section: Section) -> None:
+        """Where f is declared: what its derivative w no longer shows is defined on the section."""
+        for node in sympy.preorder_traversal(self.on(section, "value")) if self.kind == "value" else ():
+            lost = isinstance(node, sympy.log | sympy.atanh) or section.t not in node.free_symbols
+            holds = not (lost and _is_operation(node)) or is_defined(cast(Expr, node), section.box)
+            require(holds, "the value's {} is not shown to be defined", node)
 
     def text_at(self, before: Section, quantity: Kind) -> Expr | None:
         """What the text itself says at the section's upper end; None if it declares something else, or no pieces."""
@@ -182,10 +196,13 @@ class Branch:
         if not own or not self.declared.has(*CORNERS):
             return None
         there = {r: before.ends[1]}
-        declared = substitute(self.declared, points_of(before.cell))
-        formula = piece(declared, lambda switch: sign_over(substitute(switch, there), before.cell))
-        found = substitute(convert(self.kind, formula, quantity), there)
-        return None if found.has(*NOT_FINITE) else found  # a formula that divides by 0 there is filled by its limit
+        formula = self._piece(there, before.cell, before.cell)
+        try:
+            found = assigned(convert(self.kind, formula, quantity), there)
+        except Undefined:
+            return None  # a formula that divides by 0 there is filled by its limit
+        require(is_defined(found, before.cell), "the text at {} may be undefined", before.ends[1])
+        return found
 
     def derivative(self, section: Section, quantity: Kind, order: int) -> Expr:
         """d^order/dr^order of the quantity on the section, in t."""
@@ -202,9 +219,34 @@ class Branch:
         end = rational(section.t_range.low if inwards > 0 else section.t_range.high)
 
         def found() -> Expr | Limit:
+            exists_near(section, self.on(section, quantity), end, inwards)
             return limit_at(self.derivative(section, quantity, order), section.t, end, inwards, section.cell)
 
         return self.once((section, inwards, quantity, order), found)
+
+
+def _is_operation(node: object) -> bool:
+    """What may be undefined; sums and products of what is defined are."""
+    return isinstance(node, Pow | sympy.Function)
+
+
+def exists_near(section: Section, formula: Expr, at: Expr, inwards: int) -> None:
+    """Every operation of the formula is defined near that end of the section, for every parameter value.
+
+    A limit is often that of an equal formula, which may be defined where this one is not.
+
+    Raises:
+        RecheckFailed: one is not shown to be.
+    """
+    infinite = {sympy.oo: UP, -sympy.oo: DOWN}.get(at)
+    for node in sympy.preorder_traversal(formula):
+        if not _is_operation(node) or everywhere(cast(Expr, node), section.box, lambda _: True, 0):
+            continue
+        near = cast(Expr, node if infinite else substitute(cast(Expr, node), {section.t: at + inwards * STEP}))
+        try:
+            limit(near, *((section.t, infinite) if infinite else (STEP, ABOVE)), spans(section.cell))
+        except Undefined:
+            require(is_defined(cast(Expr, node), section.box), "{} is not shown to be defined near r = {}", node, at)
 
 
 def limit_at(formula: Expr, t: Symbol, at: Expr, inwards: int, box: Box) -> Expr | Limit:
@@ -214,7 +256,7 @@ def limit_at(formula: Expr, t: Symbol, at: Expr, inwards: int, box: Box) -> Expr
         RecheckFailed: it is not known.
     """
     for node in sympy.preorder_traversal(formula):  # what no rewriting below may cancel
-        if t not in node.free_symbols and isinstance(node, Pow | sympy.Function):
+        if t not in node.free_symbols and _is_operation(node):
             enclose(cast(Expr, node), box)
     with suppress(Undefined):
         return _exactly(formula, t, at, box)
@@ -266,25 +308,6 @@ def filled(formula: Expr, t: Symbol, at: Expr, box: Box) -> Expr:
             break
         top, bottom = slope(top, t), slope(bottom, t)
     raise Undefined(f"{formula} at {t} = {at}")
-
-
-def value_at(formula: Expr, t: Symbol, at: Expr, box: Box) -> Expr:
-    """The formula at t = at, which is its limit there: every operation in it is defined and continuous at that point.
-
-    Raises:
-        Undefined: one is not.
-    """
-    for node in sympy.preorder_traversal(formula):
-        if isinstance(node, Pow | sympy.Function):  # sums and products of what is defined are
-            there: Any = substitute(cast(Expr, node), {t: at})
-            if there.has(*NOT_FINITE):
-                raise Undefined(f"{node} at {t} = {at}")
-            enclose(there, box)
-            if isinstance(node, Pow) and not node.exp.is_number:  # SymPy takes 0^0 for 1
-                base, exponent = (enclose(substitute(cast(Expr, part), {t: at}), box) for part in node.args)
-                if not (base.is_positive or (base.low >= 0 and exponent.is_positive)):
-                    raise Undefined(f"{node} at {t} = {at}")
-    return substitute(formula, {t: at})
 
 
 def _cell(branch: Branch, box: Box, entries: Any) -> Cell:

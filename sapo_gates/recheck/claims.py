@@ -43,8 +43,9 @@ from sapo_gates.recheck.boxes import (
     rational,
     require,
     spans,
+    value_at,
 )
-from sapo_gates.recheck.cells import Branch, Cell, Entry, Section, limit_at, value_at
+from sapo_gates.recheck.cells import Branch, Cell, Entry, Section, exists_near, limit_at
 from sapo_gates.recheck.formulas import log_slope, slope
 from sapo_gates.recheck.identities import centred, quotient, same
 from sapo_gates.recheck.limits import ABOVE, DOWN, UP, Limit, limit
@@ -151,14 +152,18 @@ class Curve:
 
     def slope(self, k: int) -> Expr:
         """q, q', q'', ..."""
-        require(self.section.s not in self.form.free_symbols, "no derivative by t of {}", self.form)
+        self._is_in_t()
         while len(self.slopes) <= k:
             self.slopes.append(slope(self.slopes[-1], self.t))
         return self.slopes[k]
 
+    def _is_in_t(self) -> None:
+        require(self.section.s not in self.form.free_symbols, "no derivative by t of {}", self.form)
+
     @cached_property
     def log_slope(self) -> Expr:
         """q'/q."""
+        self._is_in_t()
         return log_slope(self.form, self.t)
 
     @cached_property
@@ -291,6 +296,8 @@ def at_end(branch: Branch, cell: Cell, entry: Entry, name: str, quantity: Kind, 
     factor = section.ratio if quantity == "score" else Integer(1)
     summands = [branch.read(one["term"], section.t) for one in entry[name]]
     require(same(Add(*summands), own), "the terms do not add up to {}", own)
+    is_low = name == "zero"
+    exists_near(section, own, rational(section.t_range.low if is_low else section.t_range.high), 1 if is_low else -1)
     t_end = UP if name == "infinity" else ABOVE if section.t_range.low == 0 else DOWN
     for term, one in zip(summands, entry[name], strict=True):
         require(one["rule"] in ("limit", "slope"), "no rule {!r}", one["rule"])

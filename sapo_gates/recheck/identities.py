@@ -14,15 +14,22 @@ HYPERBOLIC = (sympy.sinh, sympy.cosh, sympy.tanh, sympy.coth, sympy.sech, sympy.
 
 @lru_cache(maxsize=4096)
 def same(a: Expr, b: Expr) -> bool:
-    """Whether a = b wherever both are defined; False: this does not show it, no more."""
+    """Whether a = b wherever both are defined; False: this does not show it, no more.
+
+    With a denominator that is 0 everywhere, as in ((r + 1)^2 - r^2 - 2 r - 1)/..., anything would be equal to anything.
+    """
     if a == b:
         return True
     for spell in (lambda e: e, _exponentials):
         spelled = spell(a - b)
-        numerator = sympy.fraction(sympy.together(spelled))[0]
-        if any(tidied(numerator) == 0 for tidied in TIDIED):
-            return True
+        numerator, denominator = sympy.fraction(sympy.together(spelled))
+        if _vanishes(numerator):
+            return not _vanishes(denominator)
     return False
+
+
+def _vanishes(expression: Expr) -> bool:
+    return any(tidied(expression) == 0 for tidied in TIDIED)
 
 
 def _exponentials(expression: Expr) -> Expr:

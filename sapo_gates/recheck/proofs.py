@@ -23,6 +23,8 @@ DECAYS, AT_MOST_ONE = Claim("weight", "decays"), Claim("weight", "at most", Inte
 def proved(branch: Branch, kind: str, number: Any, evidence: Entry) -> None:
     """The evidence shows the requirement on every cell of the declared domain."""
     for cell, entry in branch.cells(evidence["cells"]):
+        for section in cell.sections:
+            branch.value_exists(section)
         PROOFS[kind](branch, number, cell, entry)
 
 
@@ -163,9 +165,22 @@ def bounded_score(branch: Branch, _: Any, cell: Cell, entry: Entry) -> None:
 def bounded_inside(branch: Branch, cell: Cell, entry: Entry, quantity: Kind) -> None:
     """Continuous inside every section, with finite limits at every breakpoint."""
     inside(branch, cell, entry, Claim(quantity, "defined"))
-    for before, after in cell.breakpoints:
-        for side in branch.limits_at(before, after, quantity):
-            require(isinstance(side, Expr) or not side.is_infinite, "no finite limit at {}", before.ends[1])
+    for pair in cell.breakpoints:
+        finite_at(branch, *pair, quantity)
+
+
+def finite_at(branch: Branch, before: Section, after: Section, quantity: Kind) -> None:
+    """Both one-sided limits are numbers."""
+    for side in branch.limits_at(before, after, quantity):
+        require(isinstance(side, Expr) or not side.is_infinite, "no finite limit at {}", before.ends[1])
+
+
+def value_continuous_at(branch: Branch, before: Section, after: Section) -> None:
+    """f is: as the text has it, or as the integral of what is bounded."""
+    if branch.kind == "value":
+        continuous_at(branch, before, after, "value")
+    else:
+        finite_at(branch, before, after, "weight")
 
 
 # The requirements that users state, on one cell -------------------------------------------------------------------
@@ -176,8 +191,14 @@ def half_width(branch: Branch, h: Any, cell: Cell, entry: Entry) -> None:
     require(h > 0, "a half-width is a distance > 0")
     for side in (-1, 1):
         pairs = [(a, b) for a, b in cell.breakpoints if (a.outward, b.outward) == (side, side)]
-        near = [pair for pair in pairs if is_at_most(side * (pair[0].ends[1] - 1), h, cell.parameters)]
+        near = [pair for pair in pairs if _is_within(h, side, pair[0].ends[1], cell)]
         require(any(_halves(branch, cell, *pair) for pair in near), "w <= 1/2 is not shown within {} of 1", h)
+
+
+def _is_within(h: Any, side: int, ratio: Expr, cell: Cell) -> bool:
+    """The ratio, which is one, is at most that far from 1."""
+    positive = everywhere(ratio, cell.parameters, lambda x: x.is_positive)
+    return positive and is_at_most(side * (ratio - 1), h, cell.parameters)
 
 
 def _halves(branch: Branch, cell: Cell, before: Section, after: Section) -> bool:
@@ -202,8 +223,7 @@ def smoothness(branch: Branch, order: Any, cell: Cell, entry: Entry) -> None:
         holds = all(is_defined(branch.derivative(section, "weight", j), section.box) for j in range(1, int(order)))
         require(holds, "a derivative is not defined at r = {}", section.ratio)
     for before, after in cell.breakpoints:
-        if branch.kind == "value":
-            continuous_at(branch, before, after, "value")
+        value_continuous_at(branch, before, after)
         holds = all(is_smooth(branch, before, after, "weight", j) for j in range(int(order)))
         require(holds, "a derivative of f jumps at {}", before.ends[1])
 
@@ -227,9 +247,9 @@ def pessimistic(branch: Branch, side: int, cell: Cell, entry: Entry) -> None:
     slope = AT_MOST_ONE if side > 0 else Claim("weight", "at least", Integer(1))
     values = [Claim("value", "defined")] if branch.kind == "value" else []
     inside(branch, cell, entry, *values, slope, side=outward)
-    for before, after in cell.breakpoints if branch.kind == "value" else ():
+    for before, after in cell.breakpoints:
         if outward in (before.outward, after.outward):
-            continuous_at(branch, before, after, "value")
+            value_continuous_at(branch, before, after)
 
 
 PROOFS: Mapping[str, Callable[[Branch, Any, Cell, Entry], None]] = {

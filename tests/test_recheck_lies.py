@@ -1,0 +1,191 @@
+"""Lies written by hand: each certificate proves what is false, or refutes what is true. None may pass.
+
+Where the forger of test_recheck_forger.py tries much at random, every lie here leans on one thing that a checker may
+take for granted: that a formula exists, that a denominator is not 0, that a ratio is positive.
+"""
+
+import hashlib
+import json
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sapo_gates.errors import CertificateError, RecheckFailed
+from sapo_gates.gatefile import parse_gate
+from sapo_gates.recheck import recheck
+from sapo_gates.recheck.statements import PROFILES
+from sapo_gates.verdict import SIGNS
+
+Json = dict[str, Any]
+TAU = '[parameters.tau]\ndomain = "{}"\npositive = 0.5\nnegative = 0.5\n'
+COMMITTED = Path(__file__).parent / "certificates" / "arctan.json"
+
+
+def signed(certificate: Json) -> Json:
+    """With the digest that a forger would write."""
+    claimed = {key: value for key, value in certificate.items() if key not in ("digest", "numerics")}
+    text = json.dumps(claimed, sort_keys=True, separators=(",", ":"))
+    certificate["digest"] = "sha256:" + hashlib.sha256(text.encode()).hexdigest()
+    return certificate
+
+
+def claim_of(certificate: Json, id_: str) -> Json:
+    """Its entry for A > 0."""
+    return next(e for e in certificate["requirements"] if (e["id"], e["sign"]) == (id_, "positive"))
+
+
+def undecided(gate_text: str, domain: str | None, id_: str) -> Json:
+    """A certificate that claims nothing of the gate."""
+    gate = parse_gate(f'[gate]\nname = "user"\n{gate_text}\n{TAU.format(domain) if domain else ""}')
+    scope = f"for all tau in {gate.parameters[0].domain}" if domain else "the gate as it stands"
+    empty: Json = {"verdict": "undecided", "scope": scope, "method": "", "says": "", "witness": None, "evidence": {}}
+    ids = dict.fromkeys((*PROFILES["trust-region"], id_))
+    certificate = json.loads(COMMITTED.read_text(encoding="utf-8"))
+    certificate.update(
+        gate={"name": gate.name, "text": gate.text, "digest": gate.digest},
+        profile="trust-region",
+        verdict="undecided",
+        requirements=[{"id": one, "sign": sign, **empty} for one in ids for sign in SIGNS],
+    )
+    return certificate
+
+
+def section(low: str, high: str, r: str = "r", claim: str = "", form: str = "", rule: str = "") -> Json:
+    """From low to high in r, or in u_; with one leaf for the claim."""
+    shown = {claim: {"form": form, "leaves": {"rule": rule}}} if claim else {}
+    return {"t": "r" if r == "r" else "u_", "r": r, "from": low, "to": high, **shown}
+
+
+def around_one(*forms: str, claim: str = "weight decays", rule: str = "derivative") -> Json:
+    """Two sections in r, each with a form for the claim, or the same; none: without a claim."""
+    left, right = (forms * 2)[:2] if forms else ("", "")
+    claim = claim if forms else ""
+    return {"sections": [section("0", "1", "r", claim, left, rule), section("1", "oo", "r", claim, right, rule)]}
+
+
+def ending(term: str, form: str) -> Json:
+    """The same without claims, and the limit at infinity of one term."""
+    return {**around_one(), "infinity": [{"term": term, "rule": "limit", "form": form}]}
+
+
+def in_u(claim: str, form: str, rule: str) -> Json:
+    """Two sections in u = r - 1."""
+    return {"sections": [section(*ends, "1 + u_", claim, form, rule) for ends in (("-oo", "0"), ("0", "oo"))]}
+
+
+CAUCHY, HALF_CAUCHY = "1/(1+(r-1)^2)", "1/(2+(r-1)^2)"
+BEYOND_1 = f"Piecewise(({CAUCHY}, r <= 1),(7, {{}} > 0),({CAUCHY},True))"
+POLE = "1 - 1/(r-2)^2"
+ONE = "(tan(3*pi/11) + 4*sin(2*pi/11))/sqrt(11)"
+ZERO_BY_ZERO = "((r+1)**2 - r**2 - 2*r - 1)/((r+2)**2 - r**2 - 4*r - 4)"
+NUMBER_BY_ZERO = "((sqrt(2)+1)^2 - 3 - 2*sqrt(2))/((sqrt(2)+2)^2 - 6 - 4*sqrt(2))"
+LEFT_OF_1 = f"-(sqrt(1-r)+1)*(sqrt(1-r)-1)/r*{CAUCHY}"
+NOT_AT_TAU_1 = f"(tau*r^2 - r^2)/((tau*r - r)*r)*{CAUCHY}"
+
+
+def at_pole(claim: str, rule: str, *ends: str) -> list[Json]:
+    """Sections between these ends in r, of which the pole is one."""
+    return [section(*pair, "r", claim, POLE, rule) for pair in pairwise(ends)]
+
+
+PROOFS: dict[str, tuple[str, str | None, str, Json]] = {
+    "w <= 1/2 at a negative ratio": (
+        'weight = "sech((r-1)/2)^2"', None, "half_width <= 3",
+        {"sections": [section(a, b, "1 + u_") for a, b in (("-oo", "-2"), ("-2", "0"), ("0", "2"), ("2", "oo"))]},
+    ),
+    "a switch that SymPy takes for 0 at a pole": (
+        f'weight = "{BEYOND_1.format("sigmoid(1/(r-1)) - sigmoid(1/(1-r)) - (r-1)/10")}"', None, "unit-peak",
+        in_u("weight decays", "1/(1+u_**2)", "derivative"),
+    ),
+    "a switch that falls everywhere, and jumps up": (
+        f'weight = "{BEYOND_1.format("atan((10*(r-1)+1)/(r-4)) + atan(1/3)")}"', None, "unit-peak",
+        in_u("weight decays", "1/(1+u_**2)", "derivative"),
+    ),
+    "any limit of a term 0/0": ('weight = "1"', None, "vanishing-score", ending(ZERO_BY_ZERO, "1/r")),
+    "w growing in s = 1/t, by terms": (
+        'weight = "(r-1)^2/(1+(r-1)^2)"', None, "monotone-decay", in_u("weight decays", "1/(1+s_**2)", "terms"),
+    ),
+    "w growing in s = 1/t, by fractions": (
+        'weight = "(r-1)^2/(1+(r-1)^2)"', None, "monotone-decay", in_u("weight decays", "1/(1+s_**2)", "fraction-1"),
+    ),
+    "w(1) is 0/0": (
+        f'weight = "Piecewise(({HALF_CAUCHY}, r<1),({NUMBER_BY_ZERO}, r<=1),({HALF_CAUCHY},True))"', None, "unit-peak",
+        around_one(HALF_CAUCHY),
+    ),
+    "w(1) divides by 0 twice": (
+        f'weight = "Piecewise(({CAUCHY}, r<1),(1+sigmoid(1/(r-1))-sigmoid(1/(1-r)), r<=1),({HALF_CAUCHY},True))"',
+        None, "unit-peak", around_one(CAUCHY, HALF_CAUCHY),
+    ),
+    "score of a root of a negative number": (
+        f'weight = "{LEFT_OF_1}"', None, "vanishing-score", ending(CAUCHY, f"r*{CAUCHY}"),
+    ),
+    "value of a root of a negative number": (f'weight = "{LEFT_OF_1}"', None, "first-order-agreement", around_one()),
+    "score that is 0/0 at one parameter": (
+        f'weight = "{NOT_AT_TAU_1}"', "(0, 2)", "vanishing-score", ending(CAUCHY, f"r*{CAUCHY}"),
+    ),
+    "value that is 0/0 at one parameter": (
+        f'weight = "{NOT_AT_TAU_1}"', "(0, 2)", "first-order-agreement", around_one(),
+    ),
+    "1/log(0), which is 0 to SymPy": (
+        f'weight = "{CAUCHY} + (r-1)*exp(-r)/log(tau)"', "[0, 1/2]", "first-order-agreement",
+        {"cut": "tau", "at": "0", "there": around_one(), "above": around_one()},
+    ),
+    "another weight at the closed end of the domain": (
+        f'weight = "Piecewise((5, tau >= 2),({CAUCHY},True))"', "(0, 2]", "unit-peak", around_one(CAUCHY),
+    ),
+    "another weight at one parameter, where cells meet": (
+        f'weight = "Piecewise((5, Abs(tau-1) <= 0),({CAUCHY},True))"', "(0, 2)", "unit-peak",
+        {"cut": "tau", "at": "1", "below": around_one(CAUCHY), "above": around_one(CAUCHY)},
+    ),
+    "f is nowhere a number, its derivative is": (
+        'value = "atan(r-1) + log(-1-(r-1)^2) - log(1+(r-1)^2)"', None, "unit-peak", around_one(CAUCHY),
+    ),
+    "f is no number at some parameters, its derivative is": (
+        'value = "atan(r-1) + sqrt(tau-1)"', "(0, 2)", "unit-peak", around_one(CAUCHY),
+    ),
+    "f at most r beyond a pole of w": (
+        f'weight_pos = "{POLE}"\nweight_neg = "1"', None, "pessimistic on kill side",
+        {"sections": [section("0", "1"), *at_pole("weight at most", "bound", "1", "2", "oo")]},
+    ),
+    "f continuous across a pole of w": (
+        f'weight = "{POLE}"', None, "smoothness >= 0",
+        {"sections": at_pole("weight defined", "defined", "0", "1", "2", "oo")},
+    ),
+}  # fmt: skip
+
+
+def is_accepted(certificate: Json) -> bool:
+    try:
+        recheck(signed(certificate))
+    except RecheckFailed:
+        return False
+    return True
+
+
+@pytest.mark.parametrize("lie", PROOFS)
+def test_no_proof_of_a_false_claim_passes(lie: str) -> None:
+    text, domain, id_, cells = PROOFS[lie]
+    certificate = undecided(text, domain, id_)
+    assert is_accepted(certificate)
+    claim_of(certificate, id_).update(verdict="proved", evidence={"cells": cells})
+    assert not is_accepted(certificate)
+
+
+def test_no_refutation_of_a_true_claim_passes() -> None:
+    """w(1) = 1 in the text, though it takes more than polynomials to see it."""
+    certificate = undecided(f'weight = "Piecewise((r/2, r<1),({ONE}, r<=1),(1/(3*r^2),True))"', None, "unit-peak")
+    assert is_accepted(certificate)
+    witness = {"kind": "jump", "r": ["1"], "parameters": {}, "enclosure": [["0", "1"], ["0", "1"]]}
+    claim_of(certificate, "unit-peak").update(verdict="refuted", witness=witness, evidence=around_one())
+    certificate["verdict"] = "refuted"
+    assert not is_accepted(certificate)
+
+
+@pytest.mark.parametrize("id_", ["half_width <= 1/0", "half_width <= x", "unit-peak\n", 5, None, [1]])
+def test_a_requirement_that_states_nothing_is_one_line_and_no_traceback(id_: Any) -> None:
+    certificate = undecided(f'weight = "{CAUCHY}"', None, "unit-peak")
+    certificate["requirements"][0]["id"] = id_
+    with pytest.raises((RecheckFailed, CertificateError), match=r"no requirement|not a rational|are texts"):
+        recheck(signed(certificate))
