@@ -176,8 +176,10 @@ class Branch:
 
     def _piece(self, ratio: dict[Symbol, Expr], cell: Box, box: Box) -> Expr:
         """The smooth formula that the text is at the ratio."""
-        points = points_of(cell)
-        formula = piece(self.declared, lambda one: sign_over(assigned(substitute(one, ratio), points), box))
+        points, declared = points_of(cell), self.declared
+        with suppress(Undefined):  # which a piece that is not taken may be there
+            declared = assigned(declared, points)
+        formula = piece(declared, lambda one: sign_over(assigned(substitute(one, ratio), points), box))
         return assigned(formula, points)
 
     def value_exists(self, section: Section) -> None:
