@@ -143,14 +143,8 @@ def student(values: Array, level: float) -> tuple[float, float] | None:
 def student_quantile(freedom: int, level: float) -> float:
     """The t that |T| exceeds with chance `level`, T of Student's distribution with so many degrees of freedom."""
 
-    def chance(t: float) -> float:
-        share = freedom / (freedom + t * t)
-        return float(mpmath.betainc(freedom / 2, 0.5, 0, share, regularized=True))
+    def excess(t: Any) -> Any:
+        return mpmath.betainc(freedom / 2, 0.5, 0, freedom / (freedom + t * t), regularized=True) - level
 
-    low, high = 0.0, 1.0
-    while chance(high) > level:
-        low, high = high, 2 * high
-    for _ in range(60):
-        middle = (low + high) / 2
-        low, high = (middle, high) if chance(middle) > level else (low, middle)
-    return high
+    # of all degrees 1 (Cauchy's) has the fattest tails, and there |T| > 1/level has a chance below level
+    return float(mpmath.findroot(excess, (0, 1 / level), solver="bisect"))

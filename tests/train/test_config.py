@@ -116,6 +116,13 @@ def test_a_recipe_that_is_no_mapping_is_refused(tmp_path):
         load_recipe(str(tmp_path / "worse.yaml"))
 
 
+@pytest.mark.parametrize("text", ["steps: 2\nsteps: 3", "optim: {lr: 1.0e-6, lr: 1.0e-5}"])
+def test_a_recipe_in_which_a_key_stands_twice_is_refused(text, tmp_path):
+    (tmp_path / "twice.yaml").write_text(text)
+    with pytest.raises(ConfigError, match="stands twice; leave one"):
+        load_recipe(str(tmp_path / "twice.yaml"))
+
+
 def test_importing_sapo_train_or_its_rewards_loads_no_torch():
     code = "import sapo_train, sapo_train.rewards, sys; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -232,7 +232,9 @@ def _resolve(recipe: str, flags: Sequence[str]) -> RunConfig:
 
 def _stored(folder: Path) -> RunConfig:
     if not (folder / "config.yaml").is_file():
-        raise ConfigError(f"{folder} is not a run directory: it has no config.yaml.")
+        raise ConfigError(
+            f"{folder} is not a run directory: it has no config.yaml; give a folder that 'sapo-train run' made."
+        )
     return _resolve(str(folder / "config.yaml"), [])
 
 

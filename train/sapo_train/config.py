@@ -63,6 +63,20 @@ def find_recipe(name: str) -> Path | None:
     return next((p for p in (Path(name), RECIPES / name, RECIPES / f"{name}.yaml") if p.is_file()), None)
 
 
+class _Recipe(yaml.SafeLoader):
+    """YAML in which no key stands twice: PyYAML takes the last of them without a word."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        """As PyYAML's, for keys that differ."""
+        keys = [self.construct_object(key) for key, _ in node.value]
+        twice = next((key for key in keys if keys.count(key) > 1), None)
+        if twice is not None:
+            raise yaml.constructor.ConstructorError(
+                None, None, f"key {twice!r} stands twice; leave one", node.start_mark
+            )
+        return super().construct_mapping(node, deep)
+
+
 def load_recipe(name: str) -> dict[str, Any]:
     """Read a recipe: a path to a YAML file, or the name of one that ships.
 
@@ -80,7 +94,7 @@ def _read_recipe(name: str, above: tuple[Path, ...]) -> dict[str, Any]:
     if path is None:
         raise ConfigError(f"no recipe {name!r}: neither a file nor one of {shipped}.{_nearest(name, shipped)}")
     try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+        values = yaml.load(path.read_text(encoding="utf-8"), _Recipe)
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ConfigError(f"recipe {path} is not YAML: {' '.join(str(error).split())}.") from None
     if not isinstance(values, dict):

@@ -16,9 +16,8 @@ from sapo_train.local_engine import LocalEngine
 from sapo_train.policy import AGREEMENT, Policy
 from sapo_train.vllm_engine import VllmEngine
 
-ROUGH_AGREEMENT = (
-    0.1  # nats, mean: bfloat16 and other kernels stay well below, a weight that was not taken over does not
-)
+ROUGH_AGREEMENT = 0.1
+"""Nats, mean: bfloat16 and other kernels stay well below, a weight that was not taken over does not."""
 DRAW = 2**41  # the streams of the comparison, far from those of training and evaluation
 
 

@@ -183,7 +183,9 @@ def _import(path: str) -> RewardFunction:
     try:
         function = getattr(importlib.import_module(module), name)
     except (ImportError, AttributeError) as error:
-        raise ConfigError(f"cannot find reward {path!r}: {error}.") from None
+        raise ConfigError(
+            f"cannot find reward {path!r}: {error}; name it as module:function, of a module on the Python path."
+        ) from None
     if not callable(function):
         raise ConfigError(f"reward {path!r} is {type(function).__name__}, not a function.")
     return function
