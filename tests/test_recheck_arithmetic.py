@@ -1,0 +1,126 @@
+"""The independent checker's own arithmetic: spans hold their values, limits are certain, cuts lose no point."""
+
+import itertools
+import random
+from fractions import Fraction
+from typing import Any
+
+import pytest
+import sympy
+from flint import arb, fmpq
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sympy import Rational, Symbol
+
+from sapo_gates.errors import RecheckFailed
+from sapo_gates.functions import sigmoid
+from sapo_gates.recheck.boxes import Range, parts
+from sapo_gates.recheck.cells import filled
+from sapo_gates.recheck.limits import ABOVE, DOWN, UP, Limit, limit
+from sapo_gates.recheck.spans import FUNCTIONS, Span, Undefined, span_of, working_precision
+
+RATIONALS = st.fractions(min_value=-8, max_value=8, max_denominator=64)
+X = Symbol("x", real=True)
+ONE_ARGUMENT = [f for f, (arity, _) in FUNCTIONS.items() if arity == 1]
+
+
+def lies_in(image: Span, ball: arb) -> bool:
+    return not (ball < image.low or ball > image.high)
+
+
+@given(data=st.data(), ends=st.tuples(RATIONALS, RATIONALS), share=st.fractions(0, 1, max_denominator=16))
+@settings(max_examples=150, deadline=None)
+def test_every_function_of_a_span_contains_its_values(data: st.DataObject, ends: Any, share: Any) -> None:
+    low, high = sorted(ends)
+    formulas = [f(X) for f in ONE_ARGUMENT] + [X**2, X**-3, sympy.sqrt(X), X ** Rational(5, 3), 2**X, X * sigmoid(X)]
+    formula = data.draw(st.sampled_from(formulas))
+    point = low + (high - low) * share
+    with working_precision():
+        try:
+            image = span_of(formula)({X: Range(low, high, True, True).span})
+        except Undefined:
+            return
+        value = formula.xreplace({X: Rational(point.numerator, point.denominator)}).evalf(40)
+        assert value.is_real
+        assert lies_in(image, arb(str(value), 1e-30 * (1 + abs(float(value)))))
+
+
+@given(a=st.tuples(RATIONALS, RATIONALS), b=st.tuples(RATIONALS, RATIONALS), share=st.tuples(*[st.fractions(0, 1)] * 2))
+@settings(max_examples=200, deadline=None)
+def test_sums_and_products_of_spans_contain_theirs(a: Any, b: Any, share: Any) -> None:
+    (p, q), (s, t) = sorted(a), sorted(b)
+    x, y = p + (q - p) * share[0], s + (t - s) * share[1]
+    one, other = Range(p, q, True, True).span, Range(s, t, True, True).span
+    for image, value in ((one + other, x + y), (one * other, x * y)):
+        assert lies_in(image, arb(fmpq(value.numerator, value.denominator)))
+
+
+def test_ends_that_are_not_attained_stay_so() -> None:
+    everything = Range(float("-inf"), float("inf")).span
+    assert span_of(sympy.sech(X) ** 2)({X: everything}).is_positive
+    positive = Range(0, float("inf")).span  # type: ignore[arg-type]
+    assert (positive * positive).is_positive
+    assert not span_of(X**2)({X: everything}).is_positive
+    assert (Span(arb(0), arb(0)) * everything).is_zero
+
+
+@pytest.mark.parametrize(
+    "formula", [X - X * 2 + sympy.exp(X), sympy.exp(X) / (1 + sympy.exp(X)), sympy.tan(X), sympy.sin(X)]
+)
+def test_indeterminate_limits_are_refused(formula: sympy.Expr) -> None:
+    with pytest.raises(Undefined):
+        limit(formula, X, UP, {})
+
+
+def test_certain_limits_are_found() -> None:
+    assert limit(1 / (1 + X**2), X, UP, {}).is_zero
+    assert limit(sympy.exp(X), X, DOWN, {}) == Limit(limit(sympy.exp(X), X, DOWN, {}).span, 1)
+    assert limit(-1 / X, X, ABOVE, {}) == DOWN
+    assert limit(X / (1 + X) - 1, X, UP, {}).is_zero
+    assert limit(sympy.exp(-X) * X**3, X, UP, {}).is_zero
+    assert limit(sympy.log(X) * X, X, ABOVE, {}).sign == -1
+
+
+def test_a_removable_singularity_is_filled_by_its_limit_and_a_pole_is_not() -> None:
+    assert filled(sympy.tanh(3 * X) / X, X, Rational(0), {}) == 3
+    assert filled((1 - sympy.cos(X)) / X**2, X, Rational(0), {}) == Rational(1, 2)
+    for pole in (sympy.cosh(X) / X, sympy.tanh(X) / X**2, sympy.sqrt(X) / X, sympy.log(X) / X):
+        with pytest.raises(Undefined):
+            filled(pole, X, Rational(0), {})
+    assert not limit(1 / X, X, UP, {}).tends(1), "0 from above is not a positive limit"
+
+
+X_RANGE, Y_RANGE = Range(Fraction(0), Fraction(2), True, True), Range(Fraction(0), float("inf"))
+Y = Symbol("y", real=True)
+
+
+def tree_of(chance: random.Random, box: dict[Symbol, Range], depth: int) -> dict[str, Any]:
+    """Cuts at random places inside, now and then with the number itself apart."""
+    symbol = chance.choice(list(box))
+    low, high = box[symbol].low, min(box[symbol].high, Fraction(4))
+    at = low + (high - low) * Fraction(chance.randrange(1, 8), 8)  # type: ignore[operator]
+    if depth == 0 or low >= high:
+        return {"rule": "defined"}
+    apart = chance.random() < 0.5
+    below, above = box[symbol].cut(at, closed=not apart)  # type: ignore[arg-type]
+    sides = {"below": below, "above": above, **({"there": Range.at(at)} if apart else {})}
+    inner = {side: tree_of(chance, {**box, symbol: part}, depth - 1) for side, part in sides.items()}
+    return {"cut": str(symbol), "at": str(at), **inner}
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_every_point_of_a_box_is_in_a_part_however_it_is_cut(seed: int) -> None:
+    chance, box = random.Random(seed), {X: X_RANGE, Y: Y_RANGE}
+    found = [part for part, _ in parts(tree_of(chance, box, 4), box)]
+    ends = [{e for part in found for e in (part[s].low, part[s].high) if e != float("inf")} for s in (X, Y)]
+    points: list[list[Any]] = [sorted({*e, *((a + b) / 2 for a in e for b in e)}) for e in ends]
+    for x, y in itertools.product(*points):
+        if X_RANGE.holds(x) and Y_RANGE.holds(y):
+            assert any(part[X].holds(x) and part[Y].holds(y) for part in found), (x, y)
+
+
+@pytest.mark.parametrize("at", ["0", "2", "-1", "3", "oo", "1e3", "1/0", "nan", 1, None])
+def test_a_cut_that_leaves_nothing_on_one_side_or_is_no_number_is_refused(at: Any) -> None:
+    tree = {"cut": "x", "at": at, "below": {}, "above": {}}
+    with pytest.raises(RecheckFailed):
+        list(parts(tree, {X: X_RANGE}))
