@@ -190,7 +190,8 @@ def read_json(path: str | Path) -> dict[str, Any]:
         ) from error
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         raise CertificateError(
-            f"{path} is no certificate: its format is not {FORMAT!r}; give a file that `certify -o` wrote."
+            f"{path} is no certificate of this version: its format is not {FORMAT!r}; certify the gate again with "
+            "`sapo-gates certify GATE -o FILE`."
         )
     return content
 

@@ -106,7 +106,7 @@ def read_certificate(path: Path) -> Certificate:
     try:
         return load_certificate(path)
     except SapoGatesError as error:
-        raise RunError(f"{path}: {error}") from None
+        raise RunError(str(error)) from None
 
 
 def as_trained(gate: Gate, run: Run) -> Gate:
