@@ -15,7 +15,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, Literal, cast
 
-from sapo_gates.errors import CertificateError, RequirementError
+from sapo_gates.errors import CertificateError, GateTextError, RequirementError
 from sapo_gates.gate import Gate
 from sapo_gates.gatefile import load_gate, parse_gate
 from sapo_gates.prove.boxes import Budget
@@ -212,6 +212,8 @@ def certificate_from_json(content: Mapping[str, Any], name: str) -> Certificate:
             numerics=tuple(content["numerics"]),
         )
         digest = certificate.digest
+    except GateTextError as error:
+        raise CertificateError(f"{name}: its gate cannot be read: {error}") from error
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise CertificateError(
             f"{name} is no certificate: {error!r} is missing or malformed; certify the gate again."

@@ -27,7 +27,7 @@ def _recheck(options: argparse.Namespace) -> int:
                     {"certificate": options.certificate, "holds": False, "first": str(error)}, ensure_ascii=False
                 )
             )
-        print(f"RecheckFailed: {error}", file=sys.stderr)
+        print(f"RecheckFailed: {options.certificate}: {error}", file=sys.stderr)
         return 1
     certificate = load_certificate(options.certificate)
     if options.json:
