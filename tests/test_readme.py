@@ -10,6 +10,7 @@ import pytest
 from pages import blocks, commands, same_but_for_digests, says_otherwise
 
 from sapo_analysis.cli import main as analysis
+from sapo_gates import certify
 from sapo_gates.cli import main as gates
 
 ROOT = Path(__file__).parents[1]
@@ -41,3 +42,11 @@ def test_every_python_line_of_the_readme_gives_what_it_shows(monkeypatch: pytest
 @pytest.mark.parametrize("target", sorted(set(re.findall(r"\]\(([^)#:]+)\)", README))))
 def test_every_file_the_readme_points_to_is_there(target: str) -> None:
     assert (ROOT / target).exists()
+
+
+def test_the_certificate_on_the_first_screen_has_the_size_of_one_that_is_made(tmp_path: Path) -> None:
+    shown = re.search(r"sigmoid\.json  ([\d,]+) bytes", README)
+    assert shown
+    certify("sigmoid").save(tmp_path / "sigmoid.json")
+    made = (tmp_path / "sigmoid.json").stat().st_size  # the names of versions in it differ in length
+    assert int(shown[1].replace(",", "")) == pytest.approx(made, abs=20)
