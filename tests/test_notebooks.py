@@ -29,7 +29,10 @@ def test_there_are_notebooks() -> None:
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of the machinery that runs notebooks, not of ours
-def test_a_notebook_runs_from_top_to_bottom_and_says_what_it_is_stored_with(path: Path) -> None:
+def test_a_notebook_runs_from_top_to_bottom_and_says_what_it_is_stored_with(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("MPLBACKEND", raising=False)  # which our programs set, and a kernel would show no picture
     stored, run = nbformat.read(path, as_version=4), nbformat.read(path, as_version=4)
     where = {"metadata": {"path": path.parent}}
     NotebookClient(run, timeout=120, kernel_name="python3", resources=where).execute()
