@@ -58,8 +58,25 @@ def convert(kind: Kind, formula: Expr, quantity: Kind) -> Expr:
 
 
 def slope(expression: Any, by: Symbol) -> Expr:
-    """The derivative; 1 - tanh^2 would cancel, sech^2 does not."""
-    return expression.replace(sympy.tanh, lambda g: 2 * cast(Expr, sigmoid(2 * g)) - 1).diff(by)
+    """The derivative; sums and products by their rules, functions by SymPy's table."""
+    if expression == by:
+        return Integer(1)
+    if by not in expression.free_symbols:
+        return Integer(0)
+    slopes = [slope(one, by) for one in expression.args]
+    match expression:
+        case Add():
+            return Add(*slopes)
+        case Mul():
+            factors = expression.args
+            return Add(*(Mul(*factors[:k], one, *factors[k + 1 :]) for k, one in enumerate(slopes) if one != 0))
+        case Pow() if isinstance(expression.exp, sympy.Rational):
+            return expression.exp * expression.base ** (expression.exp - 1) * slopes[0]
+        case Pow():
+            return expression * (slopes[1] * sympy.log(expression.base) + expression.exp * slopes[0] / expression.base)
+        case sympy.tanh():  # 1 - tanh^2 would cancel
+            return sympy.sech(expression.args[0]) ** 2 * slopes[0]
+    return Add(*(expression.fdiff(k) * one for k, one in enumerate(slopes, start=1) if one != 0))
 
 
 def log_slope(factor: Any, by: Symbol) -> Expr:

@@ -4,7 +4,7 @@ Every operation is continued to +-oo where it is continuous there (tanh(oo) = 1,
 and their kind are refused.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import reduce
 from math import prod
@@ -12,11 +12,13 @@ from operator import add, mul
 from typing import Any
 
 import sympy
-from sympy import Add, Expr, Mul, Pow, Rational, Symbol
+from sympy import Add, Expr, Integer, Mul, Pow, Rational, Symbol
 
 from sapo_gates.functions import sigmoid
 from sapo_gates.recheck.formulas import log_slope
 from sapo_gates.recheck.spans import FUNCTIONS, ONE, ZERO, Span, Undefined, rational_span, span_of
+
+Box = Mapping[Symbol, Span]
 
 
 @dataclass(frozen=True)
@@ -84,7 +86,7 @@ EVERYWHERE = (
 ODD = (sympy.tanh, sympy.erf, sympy.erfi, sympy.sinh, sympy.asinh, sympy.atan, sympy.sin, sympy.tan)
 
 
-def limit(expression: Expr, variable: Symbol, end: Limit, box: Mapping[Symbol, Span], rates: int = 2) -> Limit:
+def limit(expression: Expr, variable: Symbol, end: Limit, box: Box, rates: int = 2) -> Limit:
     """The limit as the variable goes to the end (ABOVE, UP or DOWN), for all parameters in the box.
 
     Raises:
@@ -94,34 +96,34 @@ def limit(expression: Expr, variable: Symbol, end: Limit, box: Mapping[Symbol, S
         return end
     if variable not in expression.free_symbols:
         return Limit(span_of(expression)(box))
+    arguments: list[Any] = list(expression.args)
     if expression.is_rational_function(variable):
         return _rational(expression, variable, end, box)
-    arguments: list[Any] = list(expression.args)
     if isinstance(expression, Add | Mul):  # what is rational in it together: (r + 1)/r has a limit, 1/r * (r + 1) none
         rational = [a for a in arguments if a.is_rational_function(variable)]
         arguments = [expression.func(*rational), *(a for a in arguments if a not in rational)]
     parts = [limit(argument, variable, end, box, rates) for argument in arguments]
+    try:
+        return _operation(expression, parts)
+    except Undefined:
+        if not isinstance(expression, Mul) or rates == 0:
+            raise
+    # x (log |e|)' below 0 as x -> +-oo, or above as x -> 0: e goes to 0 like a power of x, or faster
+    found = zip(arguments, parts, strict=True)
+    decisive = Mul(*(a for a, part in found if part.is_infinite or not part.near or part.is_zero))
+    rate = limit(sympy.expand(variable * log_slope(decisive, variable)), variable, end, box, rates - 1)
+    if rate.tends(1 if end.is_zero else -1):
+        return Limit(Span(ZERO, ZERO), prod(part.near for part in parts))
+    raise Undefined("0 * oo")
+
+
+def _operation(expression: Expr, parts: list[Limit]) -> Limit:
+    """The expression's outermost operation, on the limits of its arguments."""
     match expression:
         case Add():
             return _sum(parts)
         case Mul():
-            try:
-                return _product(parts)
-            except Undefined:
-                if rates == 0:
-                    raise
-            # x (log |e|)' below 0 as x -> +-oo, or above as x -> 0: e goes to 0 like a power of x, or faster
-            decisive = Mul(
-                *(
-                    a
-                    for a, part in zip(arguments, parts, strict=True)
-                    if part.is_infinite or not part.near or part.is_zero
-                )
-            )
-            rate = limit(sympy.expand(variable * log_slope(decisive, variable)), variable, end, box, rates - 1)
-            if rate.tends(1 if end.is_zero else -1):
-                return Limit(Span(ZERO, ZERO), prod(part.near for part in parts))
-            raise Undefined("0 * oo")
+            return _product(parts)
         case Pow() if isinstance(expression.exp, Rational):
             return _power(parts[0], expression.exp)
         case Pow():
@@ -131,15 +133,41 @@ def limit(expression: Expr, variable: Symbol, end: Limit, box: Mapping[Symbol, S
     return _of(expression.func, parts[0])
 
 
-def _rational(expression: Expr, variable: Symbol, end: Limit, box: Mapping[Symbol, Span]) -> Limit:
-    """By the terms of highest degree, or of lowest where the variable goes to 0."""
-    (top, above), (bottom, below) = (
-        sympy.Poly(part, variable).terms()[-1 if end.is_zero else 0][::-1]
-        for part in sympy.fraction(sympy.together(expression))
-    )
-    coefficients = Limit(span_of(top)(box)), _power(Limit(span_of(bottom)(box)), Rational(-1))
-    degree = above[0] - below[0]
-    return _product([*coefficients, _power(end, Rational(degree))] if degree else [*coefficients])
+def _rational(expression: Expr, variable: Symbol, end: Limit, box: Box) -> Limit:
+    """By its leading term, or where that cancels by those of numerator and denominator."""
+    choose = min if end.is_zero else max
+    try:
+        factor, degree = _leading(expression, variable, choose, box)
+    except Undefined:
+        top, bottom = map(sympy.expand, sympy.fraction(sympy.together(expression)))
+        factor, degree = _leading(top / bottom, variable, choose, box)
+    coefficient = Limit(span_of(factor)(box))
+    return _product([coefficient, _power(end, Rational(degree))]) if degree else coefficient
+
+
+def _leading(expression: Any, variable: Symbol, choose: Callable[..., int], box: Box) -> tuple[Expr, int]:
+    """The factor c and degree d of a rational function's term of highest (choose: max) or lowest degree.
+
+    At parameter values where c is 0 the function is smaller; no denominator's is.
+    """
+    if variable not in expression.free_symbols:
+        return expression, 0
+    if expression == variable:
+        return Integer(1), 1
+    leading = [_leading(one, variable, choose, box) for one in expression.args]
+    match expression:
+        case Add():
+            degree = choose(degree for _, degree in leading)
+            factor = sympy.expand(Add(*(factor for factor, own in leading if own == degree)))
+            if factor == 0:
+                raise Undefined("the leading terms cancel")
+            return factor, degree
+        case Mul():
+            return Mul(*(factor for factor, _ in leading)), sum(degree for _, degree in leading)
+    (factor, degree), exponent = leading[0], int(expression.exp)
+    power = factor**exponent
+    span_of(power)(box)  # a denominator's factor is never 0
+    return power, degree * exponent
 
 
 def _sum(terms: list[Limit]) -> Limit:

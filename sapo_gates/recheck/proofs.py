@@ -24,7 +24,7 @@ def proved(branch: Branch, kind: str, number: Any, evidence: Entry) -> None:
     """The evidence shows the requirement on every cell of the declared domain."""
     for cell, entry in branch.cells(evidence["cells"]):
         for section in cell.sections:
-            branch.value_exists(section)
+            branch.once((section, "exists"), lambda section=section: branch.value_exists(section))
         PROOFS[kind](branch, number, cell, entry)
 
 
