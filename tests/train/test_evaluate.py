@@ -10,7 +10,7 @@ from sapo_train.data import DataConfig, load_problems
 from sapo_train.evaluate import Evaluation, EvaluationConfig
 from sapo_train.files import read_jsonl
 from sapo_train.local_engine import LocalEngine
-from sapo_train.rewards.score import judge
+from sapo_train.rewards.judge import judge
 from sapo_train.rollout import SamplingConfig
 from sapo_train.sources import SourceConfig
 

@@ -160,7 +160,7 @@ def test_a_full_disk_ends_the_run_in_one_line_and_more_room_lets_it_go_on(straig
 
 def test_the_checkpoint_of_the_best_evaluation_is_kept_beside_the_last(tmp_path, monkeypatch):
     shares = iter([0.1, 0.3, 0.9, 0.9, 0.2])  # before any step, and after each
-    monkeypatch.setattr("sapo_train.progress.accuracy", lambda results: (next(shares), (0.0, 1.0)))
+    monkeypatch.setattr("sapo_train.records.accuracy", lambda results: (next(shares), (0.0, 1.0)))
     folder = tmp_path / "run"
     assert run(folder, "--evaluation.every=1", "--checkpoint.every=0") == 0
     assert {path.name for path in (folder / "checkpoints").iterdir()} == {"step-2", "step-4"}

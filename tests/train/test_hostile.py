@@ -116,6 +116,24 @@ def test_when_to_save_may_change_between_two_parts_of_a_run(straight, tmp_path):
     assert_same_run(straight, folder)
 
 
+def test_a_run_of_an_older_version_goes_on_and_one_of_another_is_refused_in_one_line(straight, tmp_path, capsys):
+    folder = tmp_path / "run"
+    shutil.copytree(straight, folder)
+    config, state = folder / "config.yaml", newest(folder) / "state.json"
+    config.write_text(config.read_text().partition("tracking:")[0])
+    kept = json.loads(state.read_text())
+    del kept["run"]["tracking"]
+    state.write_text(json.dumps(kept))
+    assert main(["resume", str(folder)]) == 0
+    assert_same_run(straight, folder)
+    kept["run"]["compass"] = 1
+    state.write_text(json.dumps(kept))
+    assert main(["resume", str(folder)]) == 2
+    error = capsys.readouterr().err
+    assert "was made by another version of this program: unknown key compass" in error
+    assert error.count("\n") == 1
+
+
 def test_a_run_does_not_go_on_with_other_problems(tmp_path, capsys):
     data = tmp_path / "data.jsonl"
     rows = [{"question": f"{k}?", "answer": str(k)} for k in range(9)]

@@ -87,9 +87,12 @@ ELSEWHERE = {
     "engine.kind": "test_vllm.py::test_a_server_that_dies_in_a_batch_ends_the_run_in_one_line",
     "engine.python": "test_vllm.py::test_an_interpreter_that_is_not_there_is_one_line",
     "engine.arguments": "test_vllm.py::test_settings_for_vllm_without_it_and_truncation_it_cannot_report_are_refused",
+    "reward.limit": "test_rewards.py::test_a_reward_that_never_returns_is_cut_off_and_names_function_and_sample",
     "reward.answer": "test_rewards.py::test_the_answer_is_found_by_the_first_rule_that_finds_one",
     "update.microbatch": "test_run.py::test_microbatches_do_not_change_the_run_beyond_rounding",
     "evaluation.batch": "test_evaluate.py::test_the_batch_size_does_not_change_the_answers",
+    "tracking.to": "test_tracking.py::test_a_tracker_gets_every_update_and_evaluation_once",
+    "tracking.project": "test_tracking.py::test_a_tracker_gets_every_update_and_evaluation_once",
     "checkpoint.grace": "test_faults.py::test_sigterm_in_a_step_longer_than_grace_ends_the_run_unsaved_with_143",
 }
 

@@ -1,6 +1,8 @@
 """Rewards: what is right, what is well formed, and what a hostile answer can do: nothing."""
 
+import asyncio
 import os
+import re
 import signal
 import threading
 import time
@@ -8,6 +10,8 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from processes import Run
+from runs import words
 
 from sapo_train.batch import Completion, Group
 from sapo_train.config import build
@@ -143,8 +147,9 @@ def group(*texts, answer="25") -> Group:
     )
 
 
-def rewards(weights, *texts):
-    return [c.reward for c in build_reward(RewardConfig(weights=weights)).score([group(*texts)])[0].completions]
+def rewards(weights, *texts, limit=600.0):
+    reward = build_reward(RewardConfig(weights=weights, limit=limit))
+    return [c.reward for c in reward.score([group(*texts)])[0].completions]
 
 
 def half_when_short(completions, answers):
@@ -171,6 +176,40 @@ def raises(completions, answers):
 
 def too_few(completions, answers):
     return [1.0]
+
+
+def sleeps(completions, answers):
+    time.sleep(600 if "bad one" in completions else 0)
+    return [1.0 for _ in completions]
+
+
+async def waits(completions, answers):
+    await asyncio.sleep(600 if "bad one" in completions else 0)
+    return [1.0 for _ in completions]
+
+
+def backtracks(completions, answers):
+    return [float("bad" in c and bool(re.fullmatch(r"(\w+ ?)*!", c * 10))) for c in completions]
+
+
+def goes_on_whatever_happens(completions, answers):
+    while "bad one" in completions:
+        try:
+            time.sleep(600)
+        except Exception:
+            continue
+    return [1.0 for _ in completions]
+
+
+def makes_one_at_a_time(completions, answers):
+    for completion in completions:
+        time.sleep(600 if completion == "bad one" else 0)
+        yield 1.0
+
+
+def slow_together(completions, answers):
+    time.sleep(600 if len(completions) > 1 else 0)
+    return [1.0 for _ in completions]
 
 
 HERE = "sapo_train_reward_functions"
@@ -201,6 +240,32 @@ def test_a_reward_that_fails_names_the_sample(name, says):
     with pytest.raises(RewardError) as error:
         rewards({f"{HERE}:{name}": 1.0}, "fine", "bad one")
     assert says in str(error.value)
+
+
+@pytest.mark.parametrize("name", ["sleeps", "waits", "backtracks", "goes_on_whatever_happens", "makes_one_at_a_time"])
+def test_a_reward_that_never_returns_is_cut_off_and_names_function_and_sample(name):
+    start, before = time.monotonic(), signal.getsignal(signal.SIGALRM)
+    with pytest.raises(RewardError) as error:
+        rewards({f"{HERE}:{name}": 1.0}, "fine", "bad one", limit=0.2)
+    says = f"reward '{HERE}:{name}' took more than reward.limit=0.2 s for 2 completions for completion 'bad one' with"
+    assert str(error.value).startswith(says)
+    assert time.monotonic() - start < 10
+    assert signal.getsignal(signal.SIGALRM) is before
+    assert signal.getitimer(signal.ITIMER_REAL) == (0.0, 0.0)
+
+
+def test_a_reward_that_is_slow_on_the_whole_batch_alone_blames_no_sample():
+    with pytest.raises(RewardError, match="for 2 completions, none of which takes 1 s alone"):
+        rewards({f"{HERE}:slow_together": 1.0}, "fine", "bad one", limit=0.2)
+
+
+def test_a_reward_that_no_interrupt_reaches_ends_the_process_in_one_line(tmp_path):
+    flags = ['--reward.weights={"rewards:never_returns_and_takes_the_alarm": 1}', "--reward.limit=0.1"]
+    code, output = Run(words(tmp_path / "run", *flags), tmp_path / "output").end()
+    assert code == 1
+    (line,) = (line for line in output.splitlines() if "has not returned" in line)
+    says = "reward 'rewards:never_returns_and_takes_the_alarm' has not returned after 5.1 s, asked about 8 completions"
+    assert line == f"RewardError: {says}"
 
 
 def test_rewards_can_be_scaled_by_their_spread_over_the_batch():

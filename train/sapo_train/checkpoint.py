@@ -16,8 +16,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from sapo_train.certified import CertifiedGate
-from sapo_train.config import check, config
-from sapo_train.errors import CheckpointError, SaveError
+from sapo_train.config import build, check, config, plain
+from sapo_train.errors import CheckpointError, ConfigError, SaveError
 from sapo_train.files import finite, sync_folder, write_json, write_text
 from sapo_train.models import quiet, sha256
 from sapo_train.optim import Optimizer
@@ -139,16 +139,19 @@ def verify_certificate(checkpoint: Path, certificate: dict[str, Any]) -> None:
         )
 
 
-def verify_run(checkpoint: Path, run: dict[str, Any]) -> None:
-    """Refuse to go on under another configuration; when to save may change.
+def verify_run(checkpoint: Path, run: Any) -> None:
+    """Refuse to go on under another configuration; when to save and what to track by may change.
 
     Raises:
         CheckpointError: naming the first field that differs.
     """
-    saved = _flat(json.loads((checkpoint / "state.json").read_text(encoding="utf-8"))["run"])
-    given = _flat(run)
+    try:  # fields that are younger than the checkpoint have their defaults
+        kept = build(type(run), json.loads((checkpoint / "state.json").read_text(encoding="utf-8"))["run"])
+    except ConfigError as error:
+        raise CheckpointError(f"{checkpoint} was made by another version of this program: {error}") from None
+    saved, given = _flat(plain(kept)), _flat(plain(run))
     for name in sorted(saved.keys() | given.keys()):
-        if not name.startswith("checkpoint.") and saved.get(name) != given.get(name):
+        if not name.startswith(("checkpoint.", "tracking.")) and saved.get(name) != given.get(name):
             raise CheckpointError(
                 f"config.yaml has {name}={given.get(name)!r}, but {checkpoint} was made with {saved.get(name)!r}: put "
                 "that back, or begin a new run."

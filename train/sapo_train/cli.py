@@ -116,7 +116,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _run(arguments: argparse.Namespace, flags: list[str]) -> int:
-    from sapo_train.progress import begin, held
+    from sapo_train.run_folder import begin, held
     from sapo_train.summary import say
     from sapo_train.train import train
 
@@ -160,7 +160,7 @@ def _show_plan(run: RunConfig, processes: int) -> int:
 
 
 def _resume(arguments: argparse.Namespace, flags: list[str]) -> int:
-    from sapo_train.progress import held
+    from sapo_train.run_folder import held
     from sapo_train.summary import say
     from sapo_train.train import train
 
@@ -179,7 +179,7 @@ def _evaluate(arguments: argparse.Namespace, flags: list[str]) -> int:
 
     from sapo_train.assess import assess, say
     from sapo_train.files import finite
-    from sapo_train.progress import held
+    from sapo_train.run_folder import held
     from sapo_train.view import bar
     from sapo_train.world import connect
 

@@ -12,6 +12,7 @@ __all__ = [
     "SaveError",
     "ShapeError",
     "Stopped",
+    "TrackingError",
     "TrainError",
 ]
 
@@ -37,7 +38,7 @@ class EngineError(TrainError):
 
 
 class RewardError(TrainError):
-    """A reward that is None, NaN or an exception, with the sample it was asked about."""
+    """A reward that is None, NaN, an exception or does not come, with the sample it was asked about."""
 
 
 class ShapeError(TrainError):
@@ -50,6 +51,10 @@ class CheckpointError(TrainError):
 
 class SaveError(TrainError):
     """A checkpoint that cannot be written; earlier ones are untouched."""
+
+
+class TrackingError(TrainError):
+    """A tracker that was asked for and is not installed, or does not begin."""
 
 
 class NonFinite(TrainError):

@@ -9,7 +9,7 @@ from typing import Any
 from sapo_train.config import check, config
 from sapo_train.data import Prompt
 from sapo_train.engine import Decoding, Engine
-from sapo_train.rewards.score import judge
+from sapo_train.rewards.judge import judge
 from sapo_train.rewards.text import AnswerRule
 from sapo_train.rollout import SamplingConfig
 

@@ -30,7 +30,9 @@ def refuse_non_finite(loss: float, grad_norm: float, objective: Objective, trace
         name = trace.completions[row][0].id
         sample = f"sample {row} (problem {name!r})"
     about = {"rank": rank, "row": row, "id": name, "loss": str(loss), "grad_norm": str(grad_norm)}
-    kept = progress.write_failure(trace, about)
+    kept = progress.folder / "failures" / f"step-{trace.step}.safetensors"
+    if progress.records:
+        trace.write_failure(kept, about)
     raise NonFinite(
         f"the loss is {loss} and the gradient norm {grad_norm} at step {trace.step}, epoch {trace.epoch}, rank {rank}, "
         f"{sample}; no update was made. The minibatch is in {kept} for 'sapo-analysis replay'; the last checkpoint is "

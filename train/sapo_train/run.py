@@ -17,6 +17,7 @@ from sapo_train.optim import OptimConfig
 from sapo_train.rewards.score import RewardConfig
 from sapo_train.rollout import SamplingConfig
 from sapo_train.trace import RatioConfig
+from sapo_train.tracking import TrackingConfig
 from sapo_train.world import LaunchConfig
 
 
@@ -45,6 +46,7 @@ class RunConfig:
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
     checkpoint: CheckpointConfig = field(default_factory=CheckpointConfig)
     ratios: RatioConfig = field(default_factory=RatioConfig)
+    tracking: TrackingConfig = field(default_factory=TrackingConfig)
 
     def __post_init__(self) -> None:
         check(self.steps >= 1, f"steps={self.steps} must be at least 1.")

@@ -4,31 +4,32 @@ from __future__ import annotations
 
 from typing import Any
 
+from sapo_train.certified import CertifiedGate
 from sapo_train.files import read_jsonl
 from sapo_train.measures import accuracy, paired_difference
-from sapo_train.progress import Progress
+from sapo_train.records import Records
+from sapo_train.run import RunConfig
 
 
-def summarize(progress: Progress) -> dict[str, Any]:
+def summarize(run: RunConfig, certified: CertifiedGate, records: Records) -> dict[str, Any]:
     """Held-out accuracy before and after with the paired interval, and what the gate did in each epoch."""
-    run = progress.run
-    rows = read_jsonl(progress.folder / "metrics.jsonl")
+    rows = read_jsonl(records.folder / "metrics.jsonl")
     summary: dict[str, Any] = {
         "name": run.name,
         "seed": run.seed,
         "gate": run.objective.gate,
-        "verdict": progress.certified.verdict,
-        "role": progress.certified.role,
+        "verdict": certified.verdict,
+        "role": certified.role,
         "inert_gate": run.inert_gate,
         "steps": run.steps,
         "updates": len(rows),
         "epochs": [_epoch(rows, epoch) for epoch in range(1, run.update.epochs + 1)],
-        "training_seconds": sum(row["seconds"] for row in read_jsonl(progress.folder / "timings.jsonl")),
+        "training_seconds": sum(row["seconds"] for row in read_jsonl(records.folder / "timings.jsonl")),
         "reward_first": rows[0]["reward_mean"],
         "reward_last": rows[-1]["reward_mean"],
-        "best_step": progress.best(),
+        "best_step": records.best(),
     }
-    before, after = progress.evaluation(0), progress.evaluation(run.steps)
+    before, after = records.evaluated(0), records.evaluated(run.steps)
     if before and after:
         difference, interval = paired_difference(before, after)
         summary["held_out"] = {

@@ -30,6 +30,7 @@ from sapo_train.rollouts import roll_out
 from sapo_train.run import RunConfig
 from sapo_train.summary import summarize
 from sapo_train.trace import Trace
+from sapo_train.tracking import require, track
 from sapo_train.view import View
 from sapo_train.world import World, connect
 
@@ -43,6 +44,7 @@ def train(run: RunConfig, folder: Path) -> dict[str, Any]:
         TrainError: bad input, or a run that cannot go on; one line.
         Stopped: SIGTERM came.
     """
+    require(run.tracking)
     world = connect(run.launch, run.groups_per_minibatch)
     certified = take_gate(run.objective, run.allow_uncertified, folder / "certificate.json", world)
     start = checkpoints.latest(folder / "checkpoints")
@@ -57,7 +59,7 @@ def train(run: RunConfig, folder: Path) -> dict[str, Any]:
     )
     optimizer = build_optimizer(policy.model, run.optim, run.updates, run.update.max_grad_norm)
     if start:
-        checkpoints.verify_run(start, plain(run))
+        checkpoints.verify_run(start, run)
         checkpoints.verify_certificate(start, certified.certificate)
         checkpoints.load_optimizer(start, optimizer, place.updates)
     problems, reward = load_problems(run.data, policy.tokenizer, policy.vocabulary), build_reward(run.reward)
@@ -65,9 +67,10 @@ def train(run: RunConfig, folder: Path) -> dict[str, Any]:
         verify_problems(problems, folder / "problems.json")
     objective = build_objective(run.objective, certified, run.sampling.max_tokens)
 
+    tracker = track(run.tracking, run.name, plain(run), folder) if world.writes else None
     engine = build_engine(run.engine, policy, run.sampling.decoding, folder / f"vllm-{world.rank}.log")
     with closing(engine), View(run.steps, shown=world.writes) as view:
-        progress = Progress(folder, run, certified, place, view, world)
+        progress = Progress(folder, run, certified, place, view, world, tracker)
         for line in opening(run, certified, policy, problems, world):
             view.say(line)
         with progress.running():
@@ -108,25 +111,25 @@ def train(run: RunConfig, folder: Path) -> dict[str, Any]:
                     engine.update_weights(policy)
                 progress.finish_step(rollouts.drawn, trace, policy, optimizer)
                 hold_out(progress, engine, policy, optimizer, problems)
-        summary = summarize(progress) if world.writes else {}
-        if world.writes:
-            write_json(folder / "summary.json", summary)
-    return summary
+        if progress.records is None:
+            return {}
+        summary = summarize(run, certified, progress.records)
+        write_json(folder / "summary.json", summary)
+        return summary
 
 
 def hold_out(progress: Progress, engine: Engine, policy: Policy, optimizer: Optimizer, problems: Problems) -> None:
     """Evaluate on the held-out problems if it is time to: before, after, and every so many steps; once each."""
     run, step = progress.run, progress.place.step
     due = step in (0, run.steps) or (run.evaluation.every and step % run.evaluation.every == 0)
-    if due and problems.held_out and progress.world.writes and progress.evaluation(step) is None:
+    if due and problems.held_out and progress.records and progress.records.evaluated(step) is None:
         evaluation = Evaluation(run.evaluation, run.sampling, run.reward.answer, run.seed)
         try:
             results = list(evaluation.results(engine, problems.held_out, progress.evaluating))
         except Stopped:  # the evaluation is made anew on resume; the steps before it must not be
             progress.save(policy, optimizer)
             raise
-        progress.log_evaluation(results)
-        progress.keep_best(policy, optimizer)
+        progress.finish_evaluation(results, policy, optimizer)
 
 
 def opening(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -93,6 +94,14 @@ def bar() -> Iterator[Callable[[str, int, int], None]]:
                 console.print(f"{what}: {done}/{total}", markup=False, highlight=False, soft_wrap=True)
 
         yield tell
+
+
+def end_at_once(line: str, code: int) -> None:
+    """End the process from a thread, with one line on stderr: its main thread may never come to it."""
+    console = Console(stderr=True)
+    console.show_cursor()  # which a live table hides
+    console.print(line, markup=False, highlight=False, soft_wrap=True)
+    os._exit(code)
 
 
 def sparkline(values: list[float], width: int = 48) -> str:
