@@ -117,7 +117,7 @@ def certify(
         budget: seconds for the whole gate; what is open then is undecided.
 
     Raises:
-        UnknownGate, GateTextError: the gate cannot be read.
+        UnknownGate, GateTextError: the gate cannot be read, or does not exist at some parameter value of its domain.
         RequirementError: no such profile, a text that states no requirement, or a budget that is not positive.
     """
     if not 0 < budget <= LONGEST_BUDGET:
@@ -133,6 +133,7 @@ def certify(
         for sign in SIGNS:
             # where one formula serves both signs, so does one proof
             case = cases.setdefault(loaded.declared(sign), Case(loaded, sign, shared))
+            case.refuse_nowhere()
             answers += [_answer(one, case, sign) for one in wanted.values()]
     return Certificate(
         gate=loaded,

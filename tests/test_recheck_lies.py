@@ -128,6 +128,9 @@ PROOFS: dict[str, tuple[str, str | None, str, Json]] = {
     "value that is 0/0 at one parameter": (
         f'weight = "{NOT_AT_TAU_1}"', "(0, 2)", "first-order-agreement", around_one(),
     ),
+    "w(1) at a parameter that leaves nothing to fill": (
+        'weight = "1 + (r - 1)^2/(tau - 1)"', "(0, 2)", "first-order-agreement", around_one(),
+    ),
     "1/log(0), which is 0 to SymPy": (
         f'weight = "{CAUCHY} + (r-1)*exp(-r)/log(tau)"', "[0, 1/2]", "first-order-agreement",
         {"cut": "tau", "at": "0", "there": around_one(), "above": around_one()},

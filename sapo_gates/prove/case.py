@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import islice
@@ -15,6 +16,7 @@ from sapo_gates.gate import Domain, Gate, Parameter
 from sapo_gates.prove.boxes import Budget, Closed, Open, Violated
 from sapo_gates.prove.enclose import compiled
 from sapo_gates.prove.evidence import end_text, place_evidence
+from sapo_gates.prove.existence import Missing, missing
 from sapo_gates.prove.forms import SYMPY_GIVES_UP, forms_of, tamed
 from sapo_gates.prove.interval import Interval, Undefined
 from sapo_gates.prove.limits import ZERO_FROM_ABOVE, Limit, limit
@@ -24,7 +26,7 @@ from sapo_gates.prove.sections import Branch, Section, Unsupported, branches_of,
 from sapo_gates.prove.signs import Claim, SectionProver
 from sapo_gates.prove.tails import S
 from sapo_gates.timelimit import OutOfTime, interrupted
-from sapo_gates.verdict import Refuted, Sign, Undecided, Verdict
+from sapo_gates.verdict import Proved, Refuted, Sign, Undecided, Verdict
 
 LEAST_SECONDS = 0.2  # for each requirement, also when others have spent the budget
 SHARE = 0.75  # of the time left that one requirement may take
@@ -83,7 +85,7 @@ class Case:
     def _sought(self, requirement: Requirement) -> Verdict:
         """The verdict; what the machinery cannot place is undecided, and says why."""
         try:
-            return interrupted(max(self.budget.left, LEAST_SECONDS), lambda: self._with_place(requirement.prove(self)))
+            return interrupted(max(self.budget.left, LEAST_SECONDS), lambda: self._founded(requirement.prove(self)))
         except OutOfTime:
             return Undecided(method="time", left="the budget ended in the middle of a rewriting of the formula")
         except Unsupported as error:
@@ -93,8 +95,27 @@ class Case:
         except SYMPY_GIVES_UP as error:
             return Undecided(method="rewriting", left=f"SymPy gives up on the formula: {str(error)[:200]}")
 
-    def _with_place(self, verdict: Verdict) -> Verdict:
-        """A refutation with the sections around its witness, unless it has its own."""
+    def refuse_nowhere(self) -> None:
+        """Refuse a formula that does not exist at some parameter value.
+
+        Raises:
+            GateTextError: there is one.
+        """
+        with suppress(OutOfTime, Unsupported, Undefined, *SYMPY_GIVES_UP):
+            gap = interrupted(max(SHARE * self.budget.left, LEAST_SECONDS), lambda: self.gap)
+            if gap is not None:
+                gap.refuse(self.gate, self.side)
+
+    @cached_property
+    def gap(self) -> Missing | None:
+        """What is not shown to exist for every parameter, or None."""
+        return next((gap for branch in self.branches if (gap := missing(branch, self.budget)) is not None), None)
+
+    def _founded(self, verdict: Verdict) -> Verdict:
+        """A proof only of a formula that exists; a refutation with the sections around its witness, if not its own."""
+        if isinstance(verdict, Proved) and self.gap is not None:
+            left = f"whether {self.gap.operation} exists is not shown"
+            return Undecided(method="existence", left=f"{left} {self.scope}" if self.parameters else left)
         if isinstance(verdict, Refuted) and "sections" not in verdict.evidence:
             place = place_evidence(self.branches, verdict.witness)
             return replace(verdict, evidence={**place, **verdict.evidence})
@@ -198,16 +219,8 @@ class OneSided:
         return self.limit.finite
 
 
-def _is_defined(expression: Expr, ranges: dict[sympy.Symbol, Interval]) -> bool:
-    try:
-        compiled(expression)(ranges)
-    except Undefined:
-        return False
-    return True
-
-
 def one_sided(section: Section, expression: Expr, end: Literal["lower", "upper"], branch: Branch) -> OneSided:
-    """The limit of the expression at that end of its section, from inside."""
+    """The limit of the expression, which is to exist, at that end of its section, from inside."""
     at = getattr(section, f"t_{end}")
     point = sympy.Rational(at.numerator, at.denominator)
     ranges = {p: domain_interval(domain) for p, domain in branch.all_domains.items()}
@@ -219,10 +232,6 @@ def one_sided(section: Section, expression: Expr, end: Literal["lower", "upper"]
             return OneSided(value, None)
         except Undefined:
             pass
-    if not all(
-        _is_defined(node, ranges) for node in sympy.preorder_traversal(expression) if section.t not in node.free_symbols
-    ):
-        return OneSided(None, None)  # a limit in t fills nothing that is undefined for some parameter
     removed = filled(expression, section.t, point, ranges)
     if removed is not None:
         return OneSided(removed, None)

@@ -231,7 +231,7 @@ def _in_chart(
     weight = _moved(weight, chart)
     value = None if value is None else _moved(value, chart)
     domains = {p: domain for p, domain in cell.items() if p != chart.parameter}
-    switches = _switches([weight] + ([] if value is None else [value]))
+    switches = switches_of([weight] + ([] if value is None else [value]))
     corners = list(dict.fromkeys([*others, *(zero for switch in switches for zero in zeros(switch, chart.x))]))
     breakpoints = _ordered(corners, chart, domains)
     sections = _between(breakpoints, switches, chart, domains, weight, value)
@@ -301,7 +301,7 @@ def _sign_by_slope(switch: Expr, inside: Mapping[Symbol, Domain], ranges: Mappin
     return None
 
 
-def _switches(expressions: Iterable[Expr]) -> list[Expr]:
+def switches_of(expressions: Iterable[Expr]) -> list[Expr]:
     """Every function whose sign decides between pieces; those that decide inside others come first."""
     found = {relation.lhs - relation.rhs for e in expressions for relation in e.atoms(Relational)}
     return sorted(found, key=lambda s: (s.count(Piecewise), sympy.default_sort_key(s)))
@@ -333,7 +333,7 @@ def zeros(switch: Expr, x: Symbol) -> list[Expr]:
         Unsupported: it is not a polynomial in x or log x with solvable roots.
     """
     if switch.has(Piecewise):
-        inner = [z for s in _switches([switch]) for z in zeros(s, x)]
+        inner = [z for s in switches_of([switch]) for z in zeros(s, x)]
         return inner + [z for choice in _choices(switch) for z in zeros(choice, x)]
     return [zero for part in sympy.fraction(sympy.together(switch)) for zero in _roots(part, x)]
 
@@ -558,13 +558,18 @@ def formula_at(expression: Expr, point: Mapping[Symbol, Expr], ranges: Mapping[S
     Raises:
         Unsupported: which piece holds is not certain, or a number would have millions of digits.
     """
-    for power in expression.atoms(sympy.Pow):
-        exponent = substitute(power.exp, point)
-        if exponent.is_Rational and max(abs(int(exponent.p)), int(exponent.q)) > MAX_EXPONENT:
-            raise Unsupported(f"the power {power} at {exponent} has too many digits")
+    check_digits(expression, point)
 
     def sign_of(switch: Expr) -> int | None:
         at = sympy.simplify(substitute(switch, point))
         return 0 if at == 0 else _sign(at, ranges)
 
-    return resolve(expression, _signs_on(_switches([expression]), sign_of, ranges))
+    return resolve(expression, _signs_on(switches_of([expression]), sign_of, ranges))
+
+
+def check_digits(expression: Expr, point: Mapping[Symbol, Expr]) -> None:
+    """Raises Unsupported where a power at the point would have millions of digits, which SymPy would write out."""
+    for power in expression.atoms(sympy.Pow):
+        exponent = substitute(power.exp, point)
+        if exponent.is_Rational and max(abs(int(exponent.p)), int(exponent.q)) > MAX_EXPONENT:
+            raise Unsupported(f"the power {power} at {exponent} has too many digits")

@@ -224,16 +224,3 @@ def test_a_weight_of_zero_falls_faster_than_any_power() -> None:
     entry.update(verdict="refuted", witness=witness, evidence={"sections": sections, "infinity": terms})
     with pytest.raises(RecheckFailed, match="w may be 0"):
         recheck(resealed(json.loads(json.dumps(content))))
-
-
-def test_a_limit_in_r_fills_no_parameter_value_at_which_nothing_is_defined() -> None:
-    text = '[gate]\nname = "none at 1"\nweight = "1 + (r - 1)^2/(tau - 1)"\n'
-    gate = parse_gate(text + '[parameters.tau]\ndomain = "(0, 2)"\npositive = 0.5\nnegative = 0.5\n')
-    content = certify(gate, profile="trust-region", budget=5).to_json()
-    (entry, *_) = entries(content, "first-order-agreement")
-    assert entry["verdict"] == "undecided"
-    cell = {"sections": [{"t": "r", "r": "r", "from": a, "to": b} for a, b in (("0", "1"), ("1", "oo"))]}
-    for entry in entries(content, "first-order-agreement"):
-        entry.update(verdict="proved", evidence={"cells": cell})
-    with pytest.raises(RecheckFailed, match="first-order-agreement"):
-        recheck(resealed(json.loads(json.dumps(content))))
