@@ -18,7 +18,7 @@ from sapo_gates.prove.forms import is_identity, tamed
 from sapo_gates.prove.interval import Interval, Undefined, working_precision
 from sapo_gates.prove.points import parameter_points, rational
 from sapo_gates.prove.sections import Branch, Section, Unsupported, domain_interval, value_at
-from sapo_gates.prove.witness import WITNESS_PRECISION, names, shown
+from sapo_gates.prove.witness import WITNESS_PRECISION, enclosed, names, point, shown
 from sapo_gates.verdict import Sign, Witness
 
 Quantity = Literal["value", "weight"]
@@ -76,8 +76,8 @@ class Join:
     def declared_there(self) -> Expr | None:
         """The quantity at the breakpoint, if it is declared piecewise: a derived weight has no say at a corner.
 
-        Nor has a formula that divides by 0 there: where it has a limit, that fills it. nan where it is not certain
-        which piece holds.
+        Nor has a formula that divides by 0 there, or chooses its piece by one that does, as Min(1, 1/Abs(r - 1)) at 1:
+        where it has a limit, that fills it. nan where it is not certain which piece holds.
         """
         whole = self.branch.value if self.quantity == "value" else self.branch.weight
         if (
@@ -91,6 +91,8 @@ class Join:
             there = value_at(whole, {self.branch.chart.x: self.at}, ranges)
         except Unsupported:
             return sympy.nan
+        except Undefined:
+            return None
         return None if there.has(sympy.nan, sympy.zoo) else there
 
     @cached_property
@@ -136,17 +138,35 @@ class Join:
             answers.add(False if gap.is_nonnegative else True if gap.is_negative else None)
         return True if True in answers else None if None in answers else False
 
+    def not_one(self, gate: Gate, side: Sign, *, approached: bool = False) -> Witness | None:
+        """Parameters at which the quantity is not 1 there, by the text if it says it, else as a limit.
+
+        The enclosure is of the difference, which 1 + 1e-1000000 tells from 0. approached: by the limits in any case.
+        """
+        there = self.declared_there
+        found = [side.expression for side in self.sides] if approached or there is None else [there]
+        for parameters in parameter_points(gate, side, self.branch.all_domains):
+            for expression in found:
+                try:
+                    gap = enclosed(substitute(expression - 1, parameters)) if expression is not None else None
+                except Undefined:
+                    continue
+                if gap is not None and not gap.contains_zero:
+                    direction = "positive" if gap.is_positive else "negative"
+                    return point(Rational(1), parameters, gap, f"w(1) - 1 is {direction}, not 0")
+        return None
+
     def witness(self, gate: Gate, side: Sign, why: str, *, rising: bool = False) -> Witness | None:
         """The jump at exact parameters, if both one-sided limits are enclosed apart there.
 
         rising: only a jump upwards, away from r = 1.
         """
         for parameters in parameter_points(gate, side, self.branch.all_domains):
-            point = dict(parameters)
+            at = dict(parameters)
             with working_precision(WITNESS_PRECISION):
                 try:
                     left, right = (
-                        enclose_at(side.expression, point) if side.expression is not None else side.enclosure({})
+                        enclose_at(side.expression, at) if side.expression is not None else side.enclosure({})
                         for side in self.sides
                     )
                 except (Undefined, KeyError):
@@ -155,7 +175,7 @@ class Join:
             outwards = up if self.after.side == "right" else down
             if not (outwards if rising else up or down):
                 continue
-            ratio = substitute(substitute(self.branch.chart.ratio, {self.branch.chart.x: self.at}), point)
+            ratio = substitute(substitute(self.branch.chart.ratio, {self.branch.chart.x: self.at}), at)
             kind, where = _exact_place(ratio)
             return Witness(
                 kind=kind,

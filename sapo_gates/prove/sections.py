@@ -16,7 +16,7 @@ from itertools import pairwise, product
 from typing import Any, Literal, cast
 
 import sympy
-from sympy import Dummy, Expr, Mul, Piecewise, Rational, Symbol
+from sympy import Dummy, Expr, Mul, Piecewise, Pow, Rational, Symbol
 from sympy.core.relational import Relational
 
 from sapo_gates.derive import declared_formula, derivative
@@ -349,8 +349,11 @@ def _choices(expression: Expr) -> list[Expr]:
 def _roots(part: Expr, x: Symbol) -> list[Expr]:
     if x not in part.free_symbols:
         return []
-    if isinstance(part, Mul):
-        return [root for factor in part.args for root in _roots(factor, x)]
+    factored = tamed(sympy.factor, part)
+    if isinstance(factored, Mul):
+        return [root for factor in factored.args for root in _roots(factor, x)]
+    if isinstance(factored, Pow) and factored.exp.is_Integer and factored.exp.is_positive:
+        return _roots(factored.base, x)
     inverted = _inverted(part, x)
     if inverted is not None:
         return inverted
@@ -366,6 +369,10 @@ def _roots(part: Expr, x: Symbol) -> list[Expr]:
     if polynomial.degree() == 1:
         slope, constant = polynomial.all_coeffs()
         roots = [sympy.cancel(-constant / slope)]
+    elif polynomial.degree() == 2 and polynomial.discriminant().expand().is_positive:
+        square, slope, constant = polynomial.all_coeffs()
+        root = sympy.sqrt(slope**2 - 4 * square * constant)
+        roots = [sympy.simplify((-slope + sign * root) / (2 * square)) for sign in (-1, 1)]
     elif polynomial.free_symbols_in_domain:
         raise Unsupported(f"the corner at {part} = 0 is of degree {polynomial.degree()} with parameters")
     else:
@@ -377,7 +384,7 @@ def _roots(part: Expr, x: Symbol) -> list[Expr]:
 
 
 def _inverted(part: Expr, x: Symbol) -> list[Expr] | None:
-    """The zeros of c F(g(x)) - level for an increasing function F; None if the expression is not of that form.
+    """The zeros of c F(g(x)) - level for an increasing function F or a root; None if the expression is not of that form.
 
     Raises:
         Unsupported: whether F takes the level is not certain.
@@ -387,6 +394,9 @@ def _inverted(part: Expr, x: Symbol) -> list[Expr] | None:
     level: Any = cast(Any, constant) / -cast(Any, factor)
     if level == 0 and isinstance(function, ZERO_AT_ZERO):
         return zeros(function.args[0], x)
+    is_root = isinstance(function, Pow) and function.exp.is_Rational and not function.exp.is_Integer
+    if is_root and function.exp.is_positive and level.is_nonnegative:
+        return zeros(function.base - level ** (1 / function.exp), x)
     if function.func not in INVERSES or level.free_symbols:  # pyright: ignore[reportAttributeAccessIssue]
         return None
     low, high, inverse = INVERSES[function.func]
@@ -557,11 +567,14 @@ def formula_at(expression: Expr, point: Mapping[Symbol, Expr], ranges: Mapping[S
 
     Raises:
         Unsupported: which piece holds is not certain, or a number would have millions of digits.
+        Undefined: what decides between the pieces divides by 0 there.
     """
     check_digits(expression, point)
 
     def sign_of(switch: Expr) -> int | None:
         at = sympy.simplify(substitute(switch, point))
+        if at.has(sympy.nan, sympy.zoo):
+            raise Undefined(f"{switch} at {point}")
         return 0 if at == 0 else _sign(at, ranges)
 
     return resolve(expression, _signs_on(switches_of([expression]), sign_of, ranges))
@@ -569,7 +582,7 @@ def formula_at(expression: Expr, point: Mapping[Symbol, Expr], ranges: Mapping[S
 
 def check_digits(expression: Expr, point: Mapping[Symbol, Expr]) -> None:
     """Raises Unsupported where a power at the point would have millions of digits, which SymPy would write out."""
-    for power in expression.atoms(sympy.Pow):
+    for power in expression.atoms(Pow):
         exponent = substitute(power.exp, point)
         if exponent.is_Rational and max(abs(int(exponent.p)), int(exponent.q)) > MAX_EXPONENT:
             raise Unsupported(f"the power {power} at {exponent} has too many digits")

@@ -213,20 +213,6 @@ def excess(gate: Gate, side: Sign, branch: Branch, section: Section, box: Box) -
     return None
 
 
-def not_one(gate: Gate, side: Sign, branch: Branch) -> Witness | None:
-    """Parameters at which w(1) is not 1; the enclosure is of w(1) - 1, which 1 + 1e-1000000 tells from 0."""
-    for parameters in parameter_points(gate, side, branch.all_domains):
-        try:
-            gap = enclosed(exact_value(gate, side, "weight", Rational(1), parameters) - 1)
-        except Undefined:
-            continue
-        if not gap.contains_zero:
-            return point(
-                Rational(1), parameters, gap, f"w(1) - 1 is {'positive' if gap.is_positive else 'negative'}, not 0"
-            )
-    return None
-
-
 def peak_at(gate: Gate, side: Sign, branch: Branch, at: Expr) -> Witness | None:
     """Parameters at which w at a breakpoint, as the text says it there, is not 1 at r = 1 or above 1 elsewhere."""
     for parameters in parameter_points(gate, side, branch.all_domains):

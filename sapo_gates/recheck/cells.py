@@ -179,7 +179,7 @@ class Branch:
         points, declared = points_of(cell), self.declared
         with suppress(Undefined):  # which a piece that is not taken may be there
             declared = assigned(declared, points)
-        formula = piece(declared, lambda one: sign_over(assigned(substitute(one, ratio), points), box))
+        formula = piece(declared, lambda one: sign_over(assigned(one, {**points, **ratio}), box))
         return assigned(formula, points)
 
     def value_exists(self, section: Section) -> None:
@@ -198,11 +198,11 @@ class Branch:
         if not own or not self.declared.has(*CORNERS):
             return None
         there = {r: before.ends[1]}
-        formula = self._piece(there, before.cell, before.cell)
         try:
+            formula = self._piece(there, before.cell, before.cell)
             found = assigned(convert(self.kind, formula, quantity), there)
         except Undefined:
-            return None  # a formula that divides by 0 there is filled by its limit
+            return None  # a formula that divides by 0 there, or is chosen by one that does, is filled by its limit
         require(is_defined(found, before.cell), "the text at {} may be undefined", before.ends[1])
         return found
 

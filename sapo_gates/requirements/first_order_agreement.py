@@ -13,7 +13,6 @@ from sapo_gates.prove.case import Case
 from sapo_gates.prove.evidence import cells_evidence
 from sapo_gates.prove.forms import is_identity
 from sapo_gates.prove.joins import joins_of
-from sapo_gates.prove.witness import not_one
 from sapo_gates.verdict import Proved, Refuted, Undecided, Verdict
 
 ID = "first-order-agreement"
@@ -28,7 +27,8 @@ def prove(case: Case) -> Verdict:
         for join in at_one:
             sides = [side.expression for side in join.sides]
             if join.quantity == "weight" and not all(s is not None and is_identity(s, Integer(1)) for s in sides):
-                found = not_one(case.gate, case.side, branch) or join.witness(case.gate, case.side, "w jumps at 1")
+                found = join.not_one(case.gate, case.side, approached=True)
+                found = found or join.witness(case.gate, case.side, "w jumps at 1")
                 if found is not None:
                     return Refuted(method="w(1)", witness=found, evidence={})
                 return Undecided(method="w(1)", left="w(1) = 1 is not shown as an identity in the parameters")

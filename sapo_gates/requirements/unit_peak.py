@@ -36,7 +36,7 @@ def prove(case: Case) -> Verdict:
         if approached if there is None else is_identity(there, Integer(1)):
             only_declared |= not approached
             continue
-        found = witness.not_one(case.gate, case.side, join.branch)
+        found = join.not_one(case.gate, case.side)
         if found is not None:
             return Refuted(method="w(1)", witness=found, evidence={})
         found = join.witness(case.gate, case.side, "w(1) does not exist: w jumps")
