@@ -95,6 +95,4 @@ def scale_family(sheet: Sheet) -> Entry:
     """Whether w depends on tau and r through tau (r - 1), or through tau log r, alone."""
     if sheet.symbolic is None or sheet.symbolic.branch.chart.parameter is None:
         return sheet.words("no")
-    chart = sheet.symbolic.branch.chart
-    inner = f"{chart.parameter}*(r - 1)" if chart.kind == "scaled" else f"{chart.parameter}*log(r)"
-    return sheet.words(f"yes: w is a function of {inner}")
+    return sheet.words(f"yes: w is a function of {sheet.symbolic.branch.chart.of_ratio}")

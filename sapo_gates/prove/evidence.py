@@ -202,8 +202,7 @@ def sections_between(chart: Chart, ends: Sequence[Expr], point: Mapping[Symbol, 
 
 def _inverse(branch: Branch, point: Mapping[Symbol, Rational], low: Rational, high: Rational) -> Expr | None:
     """1/q between two ratios, for f or w with a pole between them."""
-    x = {"ratio": r, "scaled": (r - 1) * (branch.chart.parameter or 1)}.get(branch.chart.kind)
-    x = (branch.chart.parameter or 1) * sympy.log(r) if x is None else x
+    x = branch.chart.of_ratio
     place = substitute(x, {**point, r: low})
     section = next(s for s in reversed(branch.sections) if _is_below(substitute(s.lower, point), place))
     t, position, t_low, t_high = coordinate(Chart("ratio"), low, high)

@@ -74,6 +74,35 @@ def normal(expression: Expr) -> Expr:
     return single if shorter else expression
 
 
+COMPLEMENTS: dict[object, Callable[[Expr], Expr]] = {
+    sympy.erf: sympy.erfc,
+    sympy.tanh: lambda g: 2 * sigmoid(-2 * g),  # pyright: ignore[reportReturnType, reportOperatorIssue]
+    sigmoid: lambda g: sigmoid(-g),  # pyright: ignore[reportReturnType]
+}
+"""1 - F as a function that falls to 0, in which nothing cancels."""
+
+
+def complemented(expression: Expr) -> Expr:
+    """The expression with c - c F(g) as c (1 - F)(g), and c + c F(g) likewise where F is odd; 1 - F^3 in factors."""
+    if not expression.has(*COMPLEMENTS):
+        return expression
+
+    def spelled(total: Expr) -> Expr:
+        factored = tamed(sympy.factor, total)
+        if isinstance(factored, Mul):
+            return factored.replace(lambda e: e.is_Add, spelled)
+        constant, rest = total.as_coeff_Add()
+        for term in Add.make_args(rest) if constant else ():
+            factor, function = term.as_coeff_Mul()
+            if function.func in COMPLEMENTS and factor == -constant:
+                return constant * COMPLEMENTS[function.func](function.args[0]) + (rest - term)
+            if function.func in COMPLEMENTS and function.func != sigmoid and factor == constant:
+                return constant * COMPLEMENTS[function.func](-function.args[0]) + (rest - term)
+        return total
+
+    return expression.replace(lambda e: e.is_Add, spelled)
+
+
 def grouped(expression: Expr) -> Expr:
     """A sum with what belongs together brought together: terms of the same roots, functions and denominators."""
     groups: dict[frozenset[Expr], list[Expr]] = {}
@@ -98,7 +127,7 @@ def forms_of(expression: Expr) -> Iterator[Expr]:
     """
     seen: set[Expr] = set()
     for form in (
-        lambda: grouped(expression),
+        lambda: grouped(complemented(expression)),
         lambda: tamed(normal, expression),
         lambda: expression,
         lambda: tamed(sympy.simplify, expression) if sympy.count_ops(expression) < MAX_SIMPLIFIED else expression,
@@ -117,7 +146,8 @@ def is_identity(a: Expr, b: Expr) -> bool:
     if a == b:
         return True
     difference = a - b
-    for spelled in (difference, difference.rewrite(sympy.exp)):
+    plain = difference.replace(sympy.erfc, lambda g: 1 - sympy.erf(g))
+    for spelled in (difference, plain.rewrite(sympy.exp)):
         numerator, _ = sympy.fraction(sympy.together(spelled))
         if sympy.expand(numerator) == 0 or sympy.expand(sympy.powsimp(sympy.expand(numerator))) == 0:
             return True

@@ -108,13 +108,13 @@ def limit(
                     raise
             decisive = Mul(
                 *(
-                    e
+                    _asymptotic(e) if found.is_zero or found.infinite else e
                     for e, found in zip(grouped, arguments, strict=True)
                     if not found.is_away_from_zero or found.infinite
                 )
             )
             rate = sympy.expand(variable * log_derivative(decisive, variable))
-            return _falling(limit(rate, variable, end, parameters, rates - 1), end, arguments)
+            return _by_rate(limit(rate, variable, end, parameters, rates - 1), end, arguments)
         case Pow(exp=Rational() as exponent):
             return _power(arguments[0], exponent)
         case Pow():
@@ -122,6 +122,13 @@ def limit(
     if len(arguments) != 1:
         raise Undefined(f"no limit known for {expression.func.__name__}")
     return _function(expression.func, arguments[0])
+
+
+def _asymptotic(factor: Expr) -> Expr:
+    """What goes to 0 just as fast, up to a constant: erfc(g) like exp(-g^2)/g as g -> oo."""
+    power = factor.exp if isinstance(factor, Pow) else sympy.Integer(1)
+    base = factor.base if isinstance(factor, Pow) else factor
+    return (sympy.exp(-(base.args[0] ** 2)) / base.args[0]) ** power if isinstance(base, sympy.erfc) else factor
 
 
 def _grouped(expression: Expr, variable: Symbol) -> list[Expr]:
@@ -144,11 +151,15 @@ def _rational(expression: Expr, variable: Symbol, end: Limit, parameters: Mappin
     return _product([top, _power(bottom, Rational(-1)), _power(end, Rational(above - below))])
 
 
-def _falling(rate: Limit, end: Limit, factors: list[Limit]) -> Limit:
-    """0 where x (log |e|)' has a limit < 0 as x -> +-oo, or > 0 as x -> 0: |e| falls like a power of |x|, or faster."""
-    if rate.is_away_from_zero * (1 if end.is_zero else -1) <= 0:
-        raise Undefined("0 * oo")
-    return Limit(interval=Interval(ZERO, ZERO), approach=_sign_of_product(factors))
+def _by_rate(rate: Limit, end: Limit, factors: list[Limit]) -> Limit:
+    """Of a product e by the limit p of x (log |e|)': if that is not 0, e goes like x^p, or faster, to 0 or infinity."""
+    direction = rate.is_away_from_zero * (-1 if end.is_zero else 1)
+    sign = _sign_of_product(factors)
+    if direction < 0:
+        return Limit(interval=Interval(ZERO, ZERO), approach=sign)
+    if direction > 0 and sign:
+        return Limit(infinite=sign)
+    raise Undefined("0 * oo")
 
 
 def _sign_of_product(factors: list[Limit]) -> Literal[-1, 0, 1]:

@@ -249,17 +249,10 @@ class Symbolic:
         """The tau for which w is a function of tau (r - 1) alone, besides other parameters."""
         return self.branch.chart.parameter if self.branch.chart.kind == "scaled" else None
 
-    def x(self) -> Expr:
-        """The chart's coordinate in terms of r."""
-        chart = self.branch.chart
-        if chart.parameter is None:
-            return r
-        return chart.parameter * (r - 1 if chart.kind == "scaled" else sympy.log(r))
-
     def in_ratio(self, section: Section, expression: Expr) -> Expr:
         """An expression in t as one in r and the parameters."""
         in_x = self.in_x(section, expression)
-        return substitute(in_x, {self.branch.chart.x: self.x()})
+        return substitute(in_x, {self.branch.chart.x: self.branch.chart.of_ratio})
 
     def in_x(self, section: Section, expression: Expr) -> Expr:
         """An expression in t as one in the chart's coordinate."""

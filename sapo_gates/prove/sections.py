@@ -27,7 +27,7 @@ from sapo_gates.prove.forms import MAX_EXPONENT, is_identity, tamed
 from sapo_gates.prove.interval import Interval, Undefined
 from sapo_gates.prove.removable import denominators, filled
 
-ChartKind = Literal["ratio", "scaled", "log-scaled"]
+ChartKind = Literal["ratio", "log", "scaled", "log-scaled"]
 
 
 class Unsupported(Exception):
@@ -38,7 +38,8 @@ class Unsupported(Exception):
 class Chart:
     """A coordinate x on (0, oo): ratio = r as a function of x, increasing.
 
-    `ratio`: x = r. `scaled`: x = tau (r - 1). `log-scaled`: x = tau log r; parameter is the tau that disappears.
+    `ratio`: x = r. `log`: x = log r. `scaled`: x = tau (r - 1). `log-scaled`: x = tau log r; parameter is the tau that
+    disappears.
     """
 
     kind: ChartKind
@@ -50,11 +51,18 @@ class Chart:
         return r if self.kind == "ratio" else Symbol("u_", real=True)
 
     @property
+    def of_ratio(self) -> Expr:
+        """x in terms of r."""
+        if self.kind == "ratio":
+            return r
+        return (self.parameter or sympy.Integer(1)) * (r - 1 if self.kind == "scaled" else sympy.log(r))
+
+    @property
     def ratio(self) -> Expr:
         """r in terms of x."""
-        if self.parameter is None:
+        if self.kind == "ratio":
             return r
-        scaled = self.x / self.parameter
+        scaled = self.x / (self.parameter or sympy.Integer(1))
         return 1 + scaled if self.kind == "scaled" else sympy.exp(scaled)
 
     @property
@@ -205,12 +213,19 @@ def _on_cell(value: Expr | None, weight: Expr, cell: dict[Symbol, Domain], ratio
             decisive = [*branch.breakpoints, *(section.weight for section in branch.sections)]
             if not any(parameter in expression.free_symbols for expression in decisive):
                 return branch
-    return _in_chart(Chart("ratio"), value, weight, cell, ratios or ())
+    by_logarithm = ratios is None and all(e is None or _is_by_logarithm(e) for e in (value, weight))
+    return _in_chart(Chart("log" if by_logarithm else "ratio"), value, weight, cell, ratios or ())
+
+
+def _is_by_logarithm(expression: Expr) -> bool:
+    """Whether r stands in it only as log r."""
+    logarithm = sympy.log(r)
+    return expression.has(logarithm) and not substitute(expression, {logarithm: Dummy()}).has(r)
 
 
 def _moved(expression: Expr, chart: Chart) -> Expr:
     """The expression in the chart; conditions lose positive factors, so that the parameter cancels there too."""
-    moved = substitute(expression, {r: chart.ratio}) if chart.parameter is not None else expression
+    moved = substitute(expression, {r: chart.ratio})
     return substitute(moved, {relation: _without_positive_factors(relation) for relation in moved.atoms(Relational)})
 
 
@@ -384,7 +399,7 @@ def _roots(part: Expr, x: Symbol) -> list[Expr]:
 
 
 def _inverted(part: Expr, x: Symbol) -> list[Expr] | None:
-    """The zeros of c F(g(x)) - level for an increasing function F or a root; None if the expression is not of that form.
+    """The zeros of c F(g(x)) - level for an increasing function F or a root; None if it is not of that form.
 
     Raises:
         Unsupported: whether F takes the level is not certain.

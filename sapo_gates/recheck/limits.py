@@ -108,12 +108,15 @@ def limit(expression: Expr, variable: Symbol, end: Limit, box: Box, rates: int =
     except Undefined:
         if not isinstance(expression, Mul) or rates == 0:
             raise
-    # x (log |e|)' below 0 as x -> +-oo, or above as x -> 0: e goes to 0 like a power of x, or faster
     found = zip(arguments, parts, strict=True)
-    decisive = Mul(*(a for a, part in found if part.is_infinite or not part.near or part.is_zero))
+    decisive = Mul(*(_asymptotic(a) for a, part in found if part.is_infinite or not part.near or part.is_zero))
     rate = limit(sympy.expand(variable * log_slope(decisive, variable)), variable, end, box, rates - 1)
-    if rate.tends(1 if end.is_zero else -1):
-        return Limit(Span(ZERO, ZERO), prod(part.near for part in parts))
+    # e goes like x^p, or faster, where p is the limit of x (log |e|)'
+    sign, grows = prod(part.near for part in parts), -1 if end.is_zero else 1
+    if rate.tends(-grows):
+        return Limit(Span(ZERO, ZERO), sign)
+    if rate.tends(grows) and sign:
+        return Limit(None, sign)
     raise Undefined("0 * oo")
 
 
@@ -131,6 +134,12 @@ def _operation(expression: Expr, parts: list[Limit]) -> Limit:
     if len(parts) != 1:
         raise Undefined(f"no limit of {expression.func.__name__}")
     return _of(expression.func, parts[0])
+
+
+def _asymptotic(factor: Any) -> Expr:
+    """erfc(g) or a power of it, which goes to 0 or oo, up to a constant: erfc(g) is like exp(-g^2)/g as g -> oo."""
+    base, power = (factor.base, factor.exp) if isinstance(factor, Pow) else (factor, 1)
+    return (sympy.exp(-(base.args[0] ** 2)) / base.args[0]) ** power if isinstance(base, sympy.erfc) else factor
 
 
 def _rational(expression: Expr, variable: Symbol, end: Limit, box: Box) -> Limit:
