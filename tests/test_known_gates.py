@@ -97,6 +97,16 @@ ADMITTED = [
     known("a hole at 1 over a sine", "weight", f"{U}/sinh({U})"),
     known("a hole that cancels", "value", "1 + (r^2 - 4)/(r - 2)*atan(r - 1)/(r + 2)"),
     known("a ceiling that is not reached", "value", "Min(1 + 4*(sigmoid(r - 1) - 1/2), 4)"),
+    known("Huber's weight, squared", "weight", "Min(1, (tau/Abs(r - 1))^2)"),
+    known("one over a square that is cut at 1", "weight", "Min(1, tau/(r - 1)^2)"),
+    known("a logistic bell by its factors", "weight", f"4*sigmoid({U})*(1 - sigmoid({U}))"),
+    known("1 - erf", "weight", f"1 - erf(Abs{U})"),
+    known("1 - tanh^3", "weight", f"1 - tanh(Abs{U})^3"),
+    known("mixture of log-normals", "weight", "exp(-tau^2*z^2/2)/3 + 2/3*exp(-4*z^2)"),
+    known("exponential of the k3 distance", "weight", "exp(-tau*(r - 1 - log(r)))"),
+    known("Hellinger bell", "weight", "exp(-tau*(sqrt(r) - 1)^2)"),
+    known("Matern 5/2", "weight", f"(1 + Abs{U} + {U}^2/3)*exp(-Abs{U})"),
+    known("Wendland", "weight", f"Piecewise(((1 - Abs{U})^4*(4*Abs{U} + 1), Abs{U} < 1), (0, True))"),
     known("a pair", "value", ("1 + atan(tau*(r - 1))/tau", "1 + tanh(b*(r - 1))/b"), tau="(0, oo)", b="[1, 9]"),
 ]  # fmt: skip
 
@@ -146,6 +156,9 @@ REFUTED = [
     known("clip around 1", "value", "Piecewise((r, Abs(r - 1) < e), (1 + e*sign(r - 1), True))", (C1,), e="(0, 2)"),
     known("linear, to below 0", "weight", "Max(1 - 2*Abs(r - 1), -1/10)",
           {NONNEGATIVE: ("0", "1e99"), VANISHING: ABOVE, VALUE: ABOVE, SCORE: ABOVE}),
+    known("Huber's weight", "weight", "Min(1, tau/Abs(r - 1))", (VANISHING, VALUE)),
+    known("Huber's weight at level 2", "weight", "Min(2, tau/Abs(r - 1))", {PEAK: ONE, VANISHING: ANY, VALUE: ANY, FIRST: ONE}),
+    known("a power of log r", "weight", "(1 + tau*z^2)^(-2)", (VANISHING, VALUE, SCORE)),
     known("level above 1 by 1e-12", "weight", "(1 + 1e-12)*sech(r - 1)^2", {PEAK: ONE, FIRST: ONE}),
 ]  # fmt: skip
 

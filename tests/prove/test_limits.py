@@ -7,7 +7,7 @@ import pytest
 import sympy
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
-from sympy import Symbol, atan, exp, log, sech, sin, tanh
+from sympy import Symbol, atan, erfc, exp, log, sech, sin, tanh
 
 from sapo_gates.functions import sigmoid
 from sapo_gates.prove.interval import Interval, Undefined
@@ -51,6 +51,12 @@ def seen(found: Limit) -> str:
         (X * exp(-X), "oo", "0+"),
         (X**5 * sech(P * X), "oo", "0+"),
         (X * log(X), "0+", "0-"),
+        (exp(X) / X**3, "oo", "oo"),
+        (-exp(X) / X**3, "oo", "-oo"),
+        (X**3 * erfc(P * X), "oo", "0+"),
+        (exp(X) * erfc(P * X) ** 2, "oo", "0+"),
+        (X / erfc(P * X), "oo", "oo"),
+        (exp(-X) / erfc(P * X), "oo", "oo"),
     ],
     ids=str,
 )

@@ -32,6 +32,8 @@ def branches(text: str, *parameters: Parameter, kind: str = "weight") -> tuple[B
         ("sech(tau*(r - 1))/r", "ratio", ["tau"]),
         ("sech(tau*(r - 1)) + Max(r - 2, 0)", "ratio", ["tau"]),
         ("sech(r - 1)", "ratio", []),
+        ("exp(-tau*z^2)", "log", ["tau"]),
+        ("exp(-tau*z^2) + sech(r - 1)", "ratio", ["tau"]),
     ],
 )
 def test_a_parameter_disappears_where_the_weight_depends_on_a_product_with_it_alone(
