@@ -114,7 +114,7 @@ def certify(
         gate: a Gate, a family's name, a gate file or `pkg.module:NAME`.
         profile: `admissible` (arXiv:2602.19345v2, section 4) or `trust-region`.
         require: further requirements as texts, such as `half_width <= 0.2`; `requirements/stated.py` lists the forms.
-        budget: seconds for the whole gate; what is open then is undecided.
+        budget: seconds of CPU time for the whole gate; what is open then is undecided.
 
     Raises:
         UnknownGate, GateTextError: the gate cannot be read, or does not exist at some parameter value of its domain.

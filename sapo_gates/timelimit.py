@@ -1,4 +1,7 @@
-"""A hard time limit for SymPy routines whose cost nobody can foresee."""
+"""A hard time limit for SymPy routines whose cost nobody can foresee.
+
+Seconds are those of this process's CPU time: a proof ends the same way however busy the machine is.
+"""
 
 import math
 import signal
@@ -22,7 +25,7 @@ _deadline: ContextVar[float] = ContextVar("deadline", default=math.inf)
 @contextmanager
 def deadline(seconds: float) -> Iterator[None]:
     """Inside the block, no `within` goes on beyond so many seconds from now."""
-    token = _deadline.set(min(_deadline.get(), time.monotonic() + seconds))
+    token = _deadline.set(min(_deadline.get(), time.process_time() + seconds))
     try:
         yield
     finally:
@@ -42,7 +45,7 @@ def within(seconds: float, work: Callable[[], Result]) -> Result:
     Raises:
         OutOfTime: it took longer, the deadline has passed, or this is not the main thread.
     """
-    seconds = min(seconds, _deadline.get() - time.monotonic())
+    seconds = min(seconds, _deadline.get() - time.process_time())
     if seconds <= 0 or threading.current_thread() is not threading.main_thread():
         raise OutOfTime
     return interrupted(seconds, work)
@@ -61,13 +64,13 @@ def interrupted(seconds: float, work: Callable[[], Result]) -> Result:
         if frame is None or not _is_callback(frame):  # from a callback nothing can be raised; it rings again soon
             raise OutOfTime
 
-    before = signal.signal(signal.SIGALRM, ring)
-    outer = signal.setitimer(signal.ITIMER_REAL, seconds, AGAIN)
+    before = signal.signal(signal.SIGPROF, ring)
+    outer = signal.setitimer(signal.ITIMER_PROF, seconds, AGAIN)
     try:
         return work()
     finally:
-        signal.setitimer(signal.ITIMER_REAL, *outer)
-        signal.signal(signal.SIGALRM, before)
+        signal.setitimer(signal.ITIMER_PROF, *outer)
+        signal.signal(signal.SIGPROF, before)
 
 
 def _is_callback(frame: FrameType) -> bool:

@@ -157,7 +157,8 @@ REFUTED = [
     known("linear, to below 0", "weight", "Max(1 - 2*Abs(r - 1), -1/10)",
           {NONNEGATIVE: ("0", "1e99"), VANISHING: ABOVE, VALUE: ABOVE, SCORE: ABOVE}),
     known("Huber's weight", "weight", "Min(1, tau/Abs(r - 1))", (VANISHING, VALUE)),
-    known("Huber's weight at level 2", "weight", "Min(2, tau/Abs(r - 1))", {PEAK: ONE, VANISHING: ANY, VALUE: ANY, FIRST: ONE}),
+    known("Huber's weight at level 2", "weight", "Min(2, tau/Abs(r - 1))",
+          {PEAK: ONE, VANISHING: ANY, VALUE: ANY, FIRST: ONE}),
     known("a power of log r", "weight", "(1 + tau*z^2)^(-2)", (VANISHING, VALUE, SCORE)),
     known("level above 1 by 1e-12", "weight", "(1 + 1e-12)*sech(r - 1)^2", {PEAK: ONE, FIRST: ONE}),
 ]  # fmt: skip

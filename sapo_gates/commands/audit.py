@@ -25,7 +25,7 @@ def add(command: Command) -> None:
     audited.add_argument(
         "--as", dest="shape", metavar="SHAPE", help="how it is called; default: by its parameters' names"
     )
-    audited.add_argument("--budget", default=f"{DEFAULT_BUDGET:g}s", help="time for proofs about its formula")
+    audited.add_argument("--budget", default=f"{DEFAULT_BUDGET:g}s", help="CPU time for proofs about its formula")
     takes_json(audited)
 
 

@@ -32,7 +32,7 @@ def add(command: Command) -> None:
     certified.add_argument(
         "--budget",
         default=f"{DEFAULT_BUDGET:g}s",
-        help="time for all proofs, such as 60s; what is open then is undecided",
+        help="CPU time for all proofs, such as 60s; what is open then is undecided",
     )
     certified.add_argument(
         "--numerics",

@@ -74,7 +74,7 @@ class Case:
         """The requirement's verdict, sought once: for all parameters, and where that fails, a refutation at some."""
         if requirement.ID not in self.verdicts:
             whole = self.budget
-            self.budget = replace(whole, deadline=time.monotonic() + SHARE * whole.left)
+            self.budget = replace(whole, deadline=time.process_time() + SHARE * whole.left)
             found = self._sought(requirement)
             self.budget = whole
             if isinstance(found, Undecided) and self.cell is None:
@@ -123,12 +123,12 @@ class Case:
 
     def _refuted_at_points(self, requirement: Requirement) -> Refuted | None:
         """A refutation at single parameter values, where corners can be placed that cannot be for all."""
-        until = time.monotonic() + self.budget.left / 2
+        until = time.process_time() + self.budget.left / 2
         for case in self._points:
-            share = (until - time.monotonic()) / 3
+            share = (until - time.process_time()) / 3
             if share < LEAST_SECONDS:
                 return None
-            case.budget = replace(self.budget, deadline=time.monotonic() + share)
+            case.budget = replace(self.budget, deadline=time.process_time() + share)
             found = case.verdict(requirement)
             if isinstance(found, Refuted):
                 return found

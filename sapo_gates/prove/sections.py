@@ -407,11 +407,11 @@ def _inverted(part: Expr, x: Symbol) -> list[Expr] | None:
     constant, rest = part.as_independent(x, as_Add=True)
     factor, function = rest.as_independent(x, as_Add=False)
     level: Any = cast(Any, constant) / -cast(Any, factor)
-    if level == 0 and isinstance(function, ZERO_AT_ZERO):
-        return zeros(function.args[0], x)
     is_root = isinstance(function, Pow) and function.exp.is_Rational and not function.exp.is_Integer
     if is_root and function.exp.is_positive and level.is_nonnegative:
         return zeros(function.base - level ** (1 / function.exp), x)
+    if level == 0 and isinstance(function, ZERO_AT_ZERO):
+        return zeros(function.args[0], x)
     if function.func not in INVERSES or level.free_symbols:  # pyright: ignore[reportAttributeAccessIssue]
         return None
     low, high, inverse = INVERSES[function.func]
