@@ -110,6 +110,21 @@ PROOFS: dict[str, tuple[str, str | None, str, Json]] = {
     "w growing in s = 1/t, by fractions": (
         'weight = "(r-1)^2/(1+(r-1)^2)"', None, "monotone-decay", in_u("weight decays", "1/(1+s_**2)", "fraction-1"),
     ),
+    "w rising at 1, though its slope falls": (
+        'weight = "1 + (r-1)/9 - (r-1)^2"', None, "monotone-decay",
+        around_one("1 + (r-1)/9 - (r-1)^2", rule="anchor-2"),
+    ),
+    "w falling towards 1, though its third derivative is right": (
+        'weight = "1 + (r-1)^2"', None, "monotone-decay", around_one("1 + (r-1)^2", rule="anchor-3"),
+    ),
+    "w rising at 1 for some parameters": (
+        'weight = "1 + (1-tau)*(r-1) - (r-1)^2"', "(0, 2)", "monotone-decay",
+        around_one("1 + (1-tau)*(r-1) - (r-1)^2", rule="anchor-2"),
+    ),
+    "a numerator of the wrong sign at the end": (
+        'weight = "exp((r-1)/9 - (r-1)^2)"', None, "monotone-decay",
+        around_one("exp((r-1)/9 - (r-1)^2)", rule="fraction-1"),
+    ),
     "w(1) is 0/0": (
         f'weight = "Piecewise(({HALF_CAUCHY}, r<1),({NUMBER_BY_ZERO}, r<=1),({HALF_CAUCHY},True))"', None, "unit-peak",
         around_one(HALF_CAUCHY),

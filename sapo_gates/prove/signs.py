@@ -7,23 +7,26 @@ each only where the enclosure of w shows that w is continuous on the box:
     log-derivative  w > 0 on the box and w'/w has the right sign; sees what w' loses in a tail
     terms           w' enclosed as sum of term * (log term)'
     inverse         w' written in s = 1/t and brought to one fraction, on boxes that reach to infinity
-    anchor-k        w', ..., w^(k-1) vanish at the section's end that the box touches, and w^(k) has the sign that
-                    makes w' right on the whole box; needed where w' itself touches 0
-    fraction-k      w > 0 on the box, and w'/w as one fraction N/D: D has one sign, N, ..., N^(k-1) vanish at the
-                    section's end that the box touches, and N^(k) has one sign; needed where that end is a removable
-                    singularity
+    anchor-k        w', ..., w^(k-1) are right at the section's end that the box touches, and w^(k) is on the whole
+                    box; needed where w' itself touches 0
+    fraction-k      w > 0 on the box, and w'/w as one fraction N/D: D has one sign, N, ..., N^(k-1) are right at the
+                    section's end that the box touches, and N^(k) is on the whole box; needed where that end is a
+                    removable singularity, or where intervals lose what w'/w is further on
     each            every term of w by itself: by derivative, log-derivative, an anchor-k or a fraction-k
 
 of the claim "w >= 0": `bound`, or `fraction-k` for w itself; and of the claim "w <= 1": `bound`, or one of the above on
 a box that starts at r = 1, where w = 1, or `falls-` and one of the above on a box that reaches to infinity and at whose
 start w <= 1.
+
+Right at an end a is what makes g >= 0 by Taylor's formula, g(a + h) = g(a) + g'(a) h + ... + g^(k)(a + c) h^k/k! with
+c between 0 and h: g(a), g'(a), ... >= 0, or 0 for every parameter, and g^(k) >= 0; where h < 0, every other sign turns.
 """
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import cache, cached_property
-from typing import Literal
+from typing import Literal, cast
 
 import sympy
 from sympy import Add, Expr, Mul, Rational, Symbol
@@ -32,9 +35,9 @@ from sapo_gates.derive import derivative
 from sapo_gates.functions import substitute
 from sapo_gates.prove.boxes import Box, Budget, Closed, Open, Range, Rule, Violated, Violation, cover
 from sapo_gates.prove.enclose import Enclosure, compiled
-from sapo_gates.prove.forms import derivative_by_terms, is_identity, log_derivative, tamed
-from sapo_gates.prove.interval import Interval, NowhereDefined, Undefined
-from sapo_gates.prove.removable import as_fraction, centred, denominators, is_zero_at
+from sapo_gates.prove.forms import derivative_by_terms, log_derivative, tamed
+from sapo_gates.prove.interval import ZERO, Interval, NowhereDefined, Undefined
+from sapo_gates.prove.removable import as_fraction, centred, is_zero_at
 from sapo_gates.prove.sections import Branch, Section, as_end
 
 MAX_ANCHOR_ORDER = 4
@@ -43,6 +46,9 @@ EACH = ("derivative", "log-derivative")
 FALLING = (*EACH, "terms", "inverse")
 
 End = Literal["lower", "upper"]
+Link = tuple[Enclosure, bool]
+"""A derivative, and whether it is 0 at an end of its section for every parameter."""
+NOTHING = Interval(ZERO, ZERO)
 Claim = Literal["decay", "at most one", "nonnegative", "weight defined", "value defined"]
 
 
@@ -124,11 +130,6 @@ class SectionProver:
         inverse = enclosure_of(self.inverse_slope)
         return lambda ranges: inverse({**ranges, self.s: ranges[self.t].reciprocal()})
 
-    @cached_property
-    def higher(self) -> tuple[Enclosure, ...]:
-        """W'', W''', ..."""
-        return tuple(enclosure_of(d) for d in self.derivatives[2:])
-
     def box(self, *, eliminated: bool = False) -> Box:
         """The whole section between its breakpoints, over the whole cell of parameters."""
         domains = self.branch.all_domains if eliminated else self.branch.domains
@@ -137,21 +138,9 @@ class SectionProver:
             **{p: Range(as_end(d.lower), as_end(d.upper), d.lower_open, d.upper_open) for p, d in domains.items()},
         }
 
-    def anchor_orders(self, end: End) -> int:
-        """How many of w', w'', ... vanish identically at that end of the section (at most MAX_ANCHOR_ORDER - 1)."""
-        at = self.section.t_lower if end == "lower" else self.section.t_upper
-        if isinstance(at, float):
-            return 0
-        point = sympy.Rational(at.numerator, at.denominator)
-        for order in range(1, MAX_ANCHOR_ORDER):
-            value = substitute(self.derivatives[order], {self.t: point})
-            if value.has(sympy.nan, sympy.zoo, sympy.oo) or not is_identity(value, sympy.Integer(0)):
-                return order - 1
-        return MAX_ANCHOR_ORDER - 1
-
-    @cached_property
-    def _anchors(self) -> dict[End, int]:
-        return {"lower": self.anchor_orders("lower"), "upper": self.anchor_orders("upper")}
+    def vanishes(self, expression: Expr, end: End) -> bool:
+        """Whether it is 0 at that end of the section for every parameter."""
+        return is_zero_at(expression, self.t, cast(Rational, self._point(end)))
 
     def decay_rules(self) -> list[tuple[str, Rule]]:
         """The rules of the claim "w does not grow away from r = 1", cheap ones first."""
@@ -190,24 +179,52 @@ class SectionProver:
         return [(name, licensed(rule)) for name, rule in rules]
 
     def _anchor_rule(self, k: int) -> Rule:
-        def rule(ranges: Mapping[Symbol, Interval], box: Box) -> bool:
-            ends: tuple[End, ...] = ("lower", "upper")
-            for end in ends:
-                whole, part = getattr(self.section, f"t_{end}"), getattr(box[self.t], end)
-                if part != whole or isinstance(part, float) or self._anchors[end] < k - 1:
-                    continue
-                # integrating w^(k) from the lower end keeps its sign; from the upper end it flips k - 1 times
-                flips = self.outward * (1 if end == "lower" or k % 2 == 1 else -1)
-                closed = {**ranges, self.t: Range(box[self.t].lower, box[self.t].upper).interval}
-                try:
-                    highest = self.higher[k - 2](closed)
-                except Undefined:
-                    continue
-                if (highest if flips > 0 else -highest).is_nonpositive:
-                    return True
-            return False
+        link = cache(lambda end, j: self._link(self.derivatives[j + 1], end))
+        return lambda ranges, box: any(
+            self._is_anchored(end, k, lambda j: link(end, j), -self.outward, ranges, box)  # noqa: B023
+            for end in self._touched(box)
+        )
 
-        return rule
+    def _touched(self, box: Box) -> list[End]:
+        """The section's finite ends that the box reaches."""
+        ends: tuple[End, ...] = ("lower", "upper")
+        return [
+            end
+            for end in ends
+            if self._point(end) is not None and getattr(box[self.t], end) == getattr(self.section, f"t_{end}")
+        ]
+
+    def _link(self, expression: Expr, end: End) -> Link:
+        return enclosure_of(expression), self.vanishes(expression, end)
+
+    def _is_anchored(
+        self,
+        end: End,
+        length: int,
+        link: Callable[[int], Link | None],
+        sign: int,
+        ranges: Mapping[Symbol, Interval],
+        box: Box,
+    ) -> bool:
+        """sign * g >= 0 on the box, by so many of g, g', ...: the last is right on it, those before at its end."""
+        part = box[self.t]
+        at_end = {**ranges, self.t: Range(getattr(part, end), getattr(part, end)).interval}
+        closed = {**ranges, self.t: Range(part.lower, part.upper).interval}
+        for j in range(length):
+            found = link(j)
+            if found is None:
+                return False
+            enclosure, vanishes = found
+            try:
+                image = enclosure(closed)  # continuous up to the end, hence the integral of the next
+                if j < length - 1:
+                    image = NOTHING if vanishes else enclosure(at_end)
+            except Undefined:
+                return False
+            if not (image if sign > 0 else -image).is_nonnegative:
+                return False
+            sign = -sign if end == "upper" else sign
+        return True
 
     def _each_rule(self) -> Rule:
         ways = []
@@ -224,66 +241,46 @@ class SectionProver:
         return lambda ranges, box: all(settled(way, ranges, box) for way in ways)
 
     def _fraction_rules(self, expression: Expr, sign: int) -> list[tuple[str, Rule]]:
-        """sign * expression >= 0 next to a removable singularity."""
-        fraction = cache(lambda end: self._fraction(expression, end))
+        """sign * expression >= 0 by its numerator, where a box touches an end of the section."""
+        links = cache(lambda end: self._numerators(expression, end))
 
-        def rule(end: End, k: int) -> Rule:
+        def rule(k: int) -> Rule:
             def settles(ranges: Mapping[Symbol, Interval], box: Box) -> bool:
-                if getattr(box[self.t], end) != getattr(self.section, f"t_{end}"):
-                    return False
-                chain, bottom = fraction(end)
-                return len(chain) > k and self._fraction_settles(end, chain[: k + 1], bottom, sign, ranges, box)
+                for end in self._touched(box):
+                    link, denominator = links(end)
+                    try:
+                        below = denominator(ranges)
+                    except Undefined:
+                        continue
+                    signed = sign if below.is_positive else -sign
+                    if not below.contains_zero and self._is_anchored(end, k + 1, link, signed, ranges, box):
+                        return True
+                return False
 
             return settles
 
-        ends: tuple[End, ...] = ("lower", "upper")
-        holes: list[End] = [end for end in ends if self._has_hole(end)]
-        return [(f"fraction-{k}", rule(end, k)) for end in holes for k in range(1, MAX_ANCHOR_ORDER + 1)]
+        return [(f"fraction-{k}", rule(k)) for k in range(1, MAX_ANCHOR_ORDER + 1)]
 
     def _point(self, end: End) -> Rational | None:
         at = getattr(self.section, f"t_{end}")
         return None if isinstance(at, float) else Rational(at.numerator, at.denominator)
 
-    def _has_hole(self, end: End) -> bool:
-        point = self._point(end)
-        return point is not None and any(
-            is_zero_at(one, self.t, point) for one in denominators(self.section.weight, self.t)
-        )
-
-    def _fraction(self, expression: Expr, end: End) -> tuple[list[Enclosure], Enclosure]:
-        """N, N', ... of which all but the last vanish at the end, and D; nothing where they are too long."""
-        point = self._point(end)
-        assert point is not None
+    def _numerators(self, expression: Expr, end: End) -> tuple[Callable[[int], Link | None], Enclosure]:
+        """N, N', ..., each None if it is too long, and D."""
+        point = cast(Rational, self._point(end))
         top, bottom = as_fraction(expression)
-        chain: list[Expr] = []
-        while sympy.count_ops(top) < MAX_NUMERATOR and len(chain) <= MAX_ANCHOR_ORDER:
-            chain.append(centred(top, self.t, point))
-            if not is_zero_at(chain[-1], self.t, point):
-                break
-            top = derivative(chain[-1], self.t)
-        return [enclosure_of(one) for one in chain], enclosure_of(bottom)
+        chain = [top]
 
-    def _fraction_settles(
-        self,
-        end: End,
-        chain: list[Enclosure],
-        bottom: Enclosure,
-        sign: int,
-        ranges: Mapping[Symbol, Interval],
-        box: Box,
-    ) -> bool:
-        closed = {**ranges, self.t: Range(box[self.t].lower, box[self.t].upper).interval}
-        try:
-            for lower in chain[:-1]:
-                lower(closed)  # continuous up to the end: the last may then be integrated as often as it was derived
-            top, below = chain[-1](closed), bottom(ranges)
-        except Undefined:
-            return False
-        if below.contains_zero:
-            return False
-        # each integration from the upper end flips the sign
-        flips = sign * (1 if end == "lower" or len(chain) % 2 == 1 else -1) * (1 if below.is_positive else -1)
-        return (top if flips > 0 else -top).is_nonnegative
+        @cache
+        def link(j: int) -> Link | None:
+            if len(chain) <= j:
+                chain.append(derivative(chain[-1], self.t))
+            if sympy.count_ops(chain[j]) >= MAX_NUMERATOR:
+                return None
+            chain[j] = centred(chain[j], self.t, point)
+            return self._link(chain[j], end)
+
+        return link, enclosure_of(bottom)
 
     def rules(self, claim: Claim) -> list[tuple[str, Rule]]:
         """The rules that may settle a box of the claim."""

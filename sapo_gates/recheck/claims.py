@@ -12,10 +12,10 @@ continuous, since a derivative says nothing about what jumps, as atan(1/(r - 3))
         derivative    q'
         terms         q' as the sum of term * (log |term|)'
         inverse       q' as the certificate spells it in t and s = 1/t
-        anchor-k      the k-th derivative, where all before it vanish at an end of the section that the leaf touches:
-                      q' is then its (k-1)-fold integral from there
+        anchor-k      the k-th derivative on the leaf, and those before it at an end of the section that it touches,
+                      by Taylor's formula for q' from there
         fraction-k    the k-th derivative of the numerator, in the same way, and the denominator of q'/q as one
-                      fraction, where q has one sign; next to a removable singularity
+                      fraction, where q has one sign
         each          every term's q' by one of these
 """
 
@@ -29,7 +29,6 @@ from typing import Any, Literal, cast
 import sympy
 from sympy import Add, Expr, Integer, Pow, Symbol
 
-from sapo_gates.errors import RecheckFailed
 from sapo_gates.functions import substitute
 from sapo_gates.gate import Kind
 from sapo_gates.recheck.boxes import (
@@ -263,18 +262,21 @@ class Curve:
         return chain[: k + 1], bottom
 
     def _anchored(self, chain: Sequence[Expr], end: Fraction, leaf: Box, sign: int) -> bool:
-        """sign * g >= 0 for a chain g, g', ..., g^(m): all but the last vanish at the end, so that the last decides."""
+        """sign * g >= 0 by Taylor's formula from the end, with the last of g, g', ..., g^(m) in the remainder."""
         closed = {**leaf, self.t: Range(leaf[self.t].low, leaf[self.t].high, True, True)}
+        others = {symbol: one for symbol, one in leaf.items() if symbol != self.t}
         try:
             for lower in chain[:-1]:
-                require(same(value_at(lower, self.t, rational(end), self.section.cell), Integer(0)), "")
-                enclose(lower, closed)  # continuous up to the end: the last may then be integrated m times
+                enclose(lower, closed)  # continuous up to the end, hence the integral of the next
+                there = value_at(lower, self.t, rational(end), self.section.cell)
+                if not (same(there, Integer(0)) or is_at_most(-sign * there, 0, others)):
+                    return False
+                # with h the distance from the upper end, dg/dh is -g'
+                sign = sign if end == self.section.t_range.low else -sign
             highest = enclose(chain[-1], closed)
-        except (Undefined, RecheckFailed):
+        except Undefined:
             return False
-        # integrated from the lower end the sign stays; from the upper end it flips m times
-        flips = sign * (1 if end == self.section.t_range.low or len(chain) % 2 == 1 else -1)
-        return bool((highest if flips > 0 else -highest).low >= 0)
+        return bool((highest if sign > 0 else -highest).low >= 0)
 
 
 # Ends ----------------------------------------------------------------------------------------------------------------

@@ -66,24 +66,35 @@ def test_no_decay_rule_settles_a_box_on_which_the_weight_jumps(text: str) -> Non
             assert not any(rule(ranges, box) for _, rule in prover.rules("decay"))
 
 
-def test_a_second_derivative_without_its_licence_proves_nothing() -> None:
-    # w'' <= 0 next to 1 says that w falls there only where w'(1) = 0 exactly: the needle's is 2e-3*exp(-12960000)
-    text = "sech((r - 1)/2)^2 + 1e-6*exp(-((r - 37)/1e-2)^2)"
-    with working_precision():
-        for prover in provers(text):
-            for k in (2, 3, 4):
-                rule = dict(prover.rules("decay"))[f"anchor-{k}"]
-                touching = Range(Fraction(1), Fraction(2)) if prover.outward > 0 else Range(Fraction(1, 2), Fraction(1))
-                box = {prover.t: touching}
-                assert not rule({prover.t: touching.interval}, box)
+def settles(prover: SectionProver, rule: str, low: Fraction, high: Fraction) -> bool:
+    box = {prover.t: Range(low, high)}
+    return dict(prover.rules("decay"))[rule]({prover.t: box[prover.t].interval}, box)
 
 
-def test_the_licence_is_given_where_the_derivatives_vanish() -> None:
+@pytest.mark.parametrize(
+    ("text", "side", "rules"),
+    [
+        ("1 - (r - 1)^2", 1, {2, 3, 4}),  # w' = 0 at 1, w'' < 0
+        ("1 - (r - 1)^4", 1, {2, 3, 4}),
+        ("1 - (r - 1)/9 - (r - 1)^2", 1, {2, 3, 4}),  # w' < 0 at 1
+        ("1 + (r - 1)/9 - (r - 1)^2", 1, set()),  # w rises at first
+        ("1 + (r - 1)^2 - (r - 1)^3", 1, set()),
+        ("1 - (r - 1)^2", -1, {2, 3, 4}),
+        ("1 + (r - 1)^2", -1, set()),  # its third derivative is right, and its second is not
+        ("1 - (r - 1)/9 + (r - 1)^3", -1, set()),  # w falls towards 1
+        ("1 + (r - 1)/9 - (r - 1)^2", -1, {2, 3, 4}),
+        # at 1 the needle is 1e-6*exp(-12960000): it makes w rise, which is wrong to the right of 1 only
+        ("sech((r - 1)/2)^2 + 1e-6*exp(-((r - 37)/1e-2)^2)", 1, set()),
+        ("sech((r - 1)/2)^2 + 1e-6*exp(-((r - 37)/1e-2)^2)", -1, {2}),
+    ],
+)
+def test_higher_derivatives_count_only_where_those_before_them_are_right_at_the_end(
+    text: str, side: int, rules: set[int]
+) -> None:
     with working_precision():
-        right = provers("sech(tau*(r - 1)/2)^2")[1]
-        assert right.anchor_orders("lower") == 1
-        assert provers("1 - (r - 1)^4")[1].anchor_orders("lower") == 3
-        assert provers("1 - Abs(r - 1)")[1].anchor_orders("lower") == 0
+        (prover,) = (one for one in provers(text) if one.outward == side)
+        ends = (Fraction(1), Fraction(3, 2)) if side > 0 else (Fraction(1, 2), Fraction(1))
+        assert {k for k in (2, 3, 4) if settles(prover, f"anchor-{k}", *ends)} == rules
 
 
 @pytest.mark.parametrize(
