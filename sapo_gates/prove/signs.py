@@ -25,7 +25,7 @@ c between 0 and h: g(a), g'(a), ... >= 0, or 0 for every parameter, and g^(k) >=
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from fractions import Fraction
-from functools import cache, cached_property
+from functools import cache, cached_property, partial
 from typing import Literal, cast
 
 import sympy
@@ -41,6 +41,7 @@ from sapo_gates.prove.removable import as_fraction, centred, is_zero_at
 from sapo_gates.prove.sections import Branch, Section, as_end
 
 MAX_ANCHOR_ORDER = 4
+MAX_DERIVED = 600  # operations of what is derived once more
 MAX_NUMERATOR = 300  # operations; what is longer is a sum, whose terms are looked at one by one
 EACH = ("derivative", "log-derivative")
 FALLING = (*EACH, "terms", "inverse")
@@ -83,12 +84,17 @@ class SectionProver:
         return 1 if self.section.side == "right" else -1
 
     @cached_property
-    def derivatives(self) -> tuple[Expr, ...]:
-        """w, w', w'', ... in t."""
-        found = [self.section.weight]
-        for _ in range(MAX_ANCHOR_ORDER):
-            found.append(derivative(found[-1], self.t))
-        return tuple(found)
+    def _derivatives(self) -> list[Expr]:
+        """W, w', w'', ... in t, as far as they were asked for."""
+        return [self.section.weight]
+
+    def _derivative_link(self, end: End, k: int) -> Link | None:
+        """The k-th derivative of w at that end; None if it is too long."""
+        while len(self._derivatives) <= k:
+            if sympy.count_ops(self._derivatives[-1]) >= MAX_DERIVED:
+                return None
+            self._derivatives.append(derivative(self._derivatives[-1], self.t))
+        return self._link(self._derivatives[k], end)
 
     @cached_property
     def weight(self) -> Enclosure:
@@ -179,11 +185,13 @@ class SectionProver:
         return [(name, licensed(rule)) for name, rule in rules]
 
     def _anchor_rule(self, k: int) -> Rule:
-        link = cache(lambda end, j: self._link(self.derivatives[j + 1], end))
-        return lambda ranges, box: any(
-            self._is_anchored(end, k, lambda j: link(end, j), -self.outward, ranges, box)  # noqa: B023
-            for end in self._touched(box)
-        )
+        link = cache(lambda end, j: self._derivative_link(end, j + 1))
+
+        def rule(ranges: Mapping[Symbol, Interval], box: Box) -> bool:
+            ends = self._touched(box)
+            return any(self._is_anchored(end, k, partial(link, end), -self.outward, ranges, box) for end in ends)
+
+        return rule
 
     def _touched(self, box: Box) -> list[End]:
         """The section's finite ends that the box reaches."""
