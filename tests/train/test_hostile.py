@@ -2,6 +2,7 @@
 
 import fcntl
 import json
+import pickle
 import shutil
 import signal
 from pathlib import Path
@@ -12,6 +13,7 @@ from runs import assert_same_run, newest, run, words
 
 from sapo_train import checkpoint as checkpoints
 from sapo_train.cli import main
+from sapo_train.models import tiny_model
 
 
 @pytest.mark.parametrize(
@@ -157,3 +159,37 @@ def test_two_evaluations_do_not_write_into_one_folder(tmp_path, capsys):
         assert main(["evaluate", "smoke.yaml", "-o", str(out)]) == 2
     assert "another process writes into" in capsys.readouterr().err
     assert [path.name for path in out.iterdir()] == [".lock"]
+
+
+class Bomb:
+    """What a pickle can do: run anything when it is read."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self):
+        return open, (str(self.path), "w")
+
+
+@pytest.mark.parametrize("what", ["model", "adapter"])
+def test_a_pickle_is_never_loaded(what, tmp_path, capsys):
+    folder, trace = tmp_path / "pickled", tmp_path / "exploded"
+    if what == "model":
+        model, tokenizer = tiny_model()
+        model.save_pretrained(folder)
+        tokenizer.save_pretrained(folder)
+        (folder / "model.safetensors").unlink()
+        (folder / "pytorch_model.bin").write_bytes(pickle.dumps(Bomb(trace)))
+        flags = [f"--policy.model={folder}"]
+    else:
+        assert run(tmp_path / "made", "--policy.lora.rank=2", "--steps=1") == 0
+        shutil.copytree(newest(tmp_path / "made"), folder)
+        (folder / "adapter_model.safetensors").unlink()
+        (folder / "adapter_model.bin").write_bytes(pickle.dumps(Bomb(trace)))
+        flags = ["--policy.lora.rank=2", f"--policy.lora.start={folder}"]
+    capsys.readouterr()
+    assert run(tmp_path / "run", *flags) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("ModelError: cannot ")
+    assert error.count("\n") == 1
+    assert not trace.exists()

@@ -76,6 +76,7 @@ KNOBS: dict[str, tuple[str, str, tuple[str, ...]]] = {
 # knob: the test that moves it, where two runs' files would not show it
 ELSEWHERE = {
     "allow_uncertified": "test_certified.py::test_with_permission_it_trains_and_every_file_says_so",
+    "report": "test_run.py::test_a_report_with_pictures_is_made_at_the_end",
     "launch.threads": "test_knobs.py::test_a_run_computes_with_the_threads_it_asks_for",
     "policy.model": "test_run.py::test_bad_input_is_one_line_and_exit_code_2",
     "policy.chunk": "test_learner.py::test_no_tensor_of_all_tokens_by_vocabulary_exists",

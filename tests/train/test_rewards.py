@@ -4,6 +4,8 @@ import asyncio
 import os
 import re
 import signal
+import subprocess
+import sys
 import threading
 import time
 from dataclasses import replace
@@ -71,6 +73,17 @@ def test_an_answer_that_never_ends_is_cut_off_at_the_limit():
     start = time.monotonic()
     assert math_equivalence("9**9**9**9", "7") is False
     assert time.monotonic() - start >= LIMIT  # it did hang: the limit is what ended it
+
+
+def test_an_answer_that_eats_memory_is_wrong_and_the_next_one_is_judged():
+    """In the worker itself, with a comparison that takes 3 GiB where it is told to."""
+    program = (
+        "import io, sys; from sapo_train.rewards import worker\n"
+        "worker.equivalent = lambda a, b: a == b and (a != 'eat' or bool(bytearray(3 * 2**30)))\n"
+        'worker.serve(io.StringIO(\'["eat", "eat"]\\n["1", "1"]\\n\'), 60)'
+    )
+    done = subprocess.run([sys.executable, "-c", program], text=True, stdout=subprocess.PIPE, check=True)
+    assert done.stdout.split() == ["ready", "0", "1"]
 
 
 def test_a_worker_that_was_starved_is_given_the_time_it_did_not_get():
@@ -217,8 +230,6 @@ HERE = "sapo_train_reward_functions"
 
 @pytest.fixture(autouse=True)
 def importable(monkeypatch):
-    import sys
-
     monkeypatch.setitem(sys.modules, HERE, sys.modules[__name__])
 
 

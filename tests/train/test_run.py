@@ -174,3 +174,14 @@ def test_help_lists_every_flag(capsys):
     out = capsys.readouterr().out
     assert "--optim.lr" in out
     assert "--allow_uncertified" in out
+
+
+def test_a_report_with_pictures_is_made_at_the_end(tmp_path, capsys, monkeypatch):
+    folder = tmp_path / "run"
+    assert run(folder, "--steps=1", "--report=true") == 0
+    assert f"report: {folder / 'report.html'}\n" in capsys.readouterr().out
+    assert "<svg" in (folder / "report.html").read_text(encoding="utf-8")
+    (folder / "report.html").unlink()
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    assert main(["resume", str(folder)]) == 0
+    assert "no report: pip install 'sapo-gates[analysis]', then" in capsys.readouterr().out

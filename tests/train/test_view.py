@@ -1,10 +1,12 @@
 """What is seen of a run."""
 
+import sys
 from io import StringIO
 
+import pytest
 from rich.console import Console
 
-from sapo_train.view import View, sparkline
+from sapo_train.view import SHOWN, View, sparkline
 
 ROW = {"step": 1, "update": 2, "epoch": 2, "reward_mean": 0.25, "effective_update_ratio": 0.9, "entropy": None}
 
@@ -31,3 +33,28 @@ def test_on_a_terminal_the_table_shows_the_last_update_and_how_far_an_evaluation
     assert "step 1 of 4, update 4, epoch 2" in text
     assert "0.5" in text
     assert "▁█" in text
+
+
+@pytest.mark.parametrize("columns", [40, 80, 200])
+def test_the_table_fits_a_narrow_terminal_however_long_the_run(columns):
+    view = View(400)
+    view.rows = [{key: k * 1.2345e-05 for key, _ in SHOWN} | {"step": k, "update": k, "epoch": 2} for k in range(400)]
+    out = StringIO()
+    view.console = Console(width=columns, file=out, force_terminal=True)
+    view.console.print(view._table())
+    lines = out.getvalue().splitlines()
+    assert len(lines) <= len(SHOWN) + 6  # title, rules and head: no row is folded
+    assert all("…" not in line for line in lines)
+
+
+@pytest.mark.parametrize("term", ["dumb", "xterm"])
+def test_a_terminal_that_cannot_redraw_gets_lines(term, monkeypatch):
+    monkeypatch.setenv("TERM", term)
+    monkeypatch.setenv("COLUMNS", "40")
+    out = StringIO()
+    out.isatty = lambda: True  # type: ignore[method-assign]
+    monkeypatch.setattr(sys, "stdout", out)
+    with View(4) as view:
+        view.update(ROW)
+    assert ("step 1/4 epoch 2" in out.getvalue()) == (term == "dumb")
+    assert ("\x1b[" in out.getvalue()) == (term == "xterm")

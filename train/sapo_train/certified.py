@@ -88,9 +88,9 @@ def take_gate(config: ObjectiveConfig, allow_uncertified: bool, stored: Path, wo
     try:
         certificate = _certificate(config.gate, stored)
         recheck(certificate.to_json())
-        shipped = certificate.gate.digest in {family.digest for family in FAMILIES}
         role: Role = "certified"
         if certificate.verdict != "certified":
+            shipped = certificate.gate.digest in {family.digest for family in FAMILIES}
             role = "baseline" if shipped and certificate.verdict == "refuted" else "uncertified"
         if role == "uncertified" and not allow_uncertified:
             raise ConfigError(

@@ -140,7 +140,7 @@ def verify_certificate(checkpoint: Path, certificate: dict[str, Any]) -> None:
 
 
 def verify_run(checkpoint: Path, run: Any) -> None:
-    """Refuse to go on under another configuration; when to save and what to track by may change.
+    """Refuse to go on under another configuration; when to save and where to tell of it may change.
 
     Raises:
         CheckpointError: naming the first field that differs.
@@ -151,7 +151,7 @@ def verify_run(checkpoint: Path, run: Any) -> None:
         raise CheckpointError(f"{checkpoint} was made by another version of this program: {error}") from None
     saved, given = _flat(plain(kept)), _flat(plain(run))
     for name in sorted(saved.keys() | given.keys()):
-        if not name.startswith(("checkpoint.", "tracking.")) and saved.get(name) != given.get(name):
+        if not name.startswith(("checkpoint.", "tracking.", "report")) and saved.get(name) != given.get(name):
             raise CheckpointError(
                 f"config.yaml has {name}={given.get(name)!r}, but {checkpoint} was made with {saved.get(name)!r}: put "
                 "that back, or begin a new run."

@@ -12,7 +12,7 @@ import time
 from collections.abc import Sequence
 from contextlib import nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from sapo_train.errors import (
     ConfigError,
@@ -117,7 +117,6 @@ def _parser() -> argparse.ArgumentParser:
 
 def _run(arguments: argparse.Namespace, flags: list[str]) -> int:
     from sapo_train.run_folder import begin, held
-    from sapo_train.summary import say
     from sapo_train.train import train
 
     if arguments.help or arguments.recipe is None:
@@ -130,8 +129,17 @@ def _run(arguments: argparse.Namespace, flags: list[str]) -> int:
     with held(folder):
         begin(folder, run)
         summary = train(run, folder)
+    return _finish(run, folder, summary)
+
+
+def _finish(run: RunConfig, folder: Path, summary: dict[str, Any]) -> int:
+    """Say how a run ended; of many processes the first does."""
+    from sapo_train.report import write_report
+    from sapo_train.summary import say
+
     if summary:
-        print("\n".join([*say(summary), f"run directory: {folder}"]))
+        report = [write_report(folder)] if run.report else []
+        print("\n".join([*say(summary), *report, f"run directory: {folder}"]))
     return OK
 
 
@@ -161,7 +169,6 @@ def _show_plan(run: RunConfig, processes: int) -> int:
 
 def _resume(arguments: argparse.Namespace, flags: list[str]) -> int:
     from sapo_train.run_folder import held
-    from sapo_train.summary import say
     from sapo_train.train import train
 
     if flags:
@@ -169,9 +176,7 @@ def _resume(arguments: argparse.Namespace, flags: list[str]) -> int:
     run = _stored(arguments.folder)
     with held(arguments.folder):
         summary = train(run, arguments.folder)
-    if summary:
-        print("\n".join([*say(summary), f"run directory: {arguments.folder}"]))
-    return OK
+    return _finish(run, arguments.folder, summary)
 
 
 def _evaluate(arguments: argparse.Namespace, flags: list[str]) -> int:

@@ -60,6 +60,10 @@ def _attach(model: Any, config: LoraConfig, start: Path | str | None, seed: int)
 
     try:
         if start is not None:
+            if not (
+                Path(start) / "adapter_model.safetensors"
+            ).is_file():  # peft would take a pickle, which is a program
+                raise FileNotFoundError("the folder has no adapter_model.safetensors")
             return PeftModel.from_pretrained(model, str(start), is_trainable=True).eval()
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)

@@ -66,7 +66,8 @@ def load_model(name: str, seed: int = 0) -> tuple[Any, Any]:
     path = str(from_wheel(WHEELS[name])) if name in WHEELS else name
     try:
         with quiet():
-            model = AutoModelForCausalLM.from_pretrained(path, dtype=torch.float32)
+            # Of a pickle, which is a program, nothing is loaded.
+            model = AutoModelForCausalLM.from_pretrained(path, dtype=torch.float32, use_safetensors=True)
             tokenizer = AutoTokenizer.from_pretrained(path)
     except (OSError, ValueError, KeyError) as error:
         known = [*WHEELS, TINY]

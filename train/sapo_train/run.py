@@ -33,6 +33,8 @@ class RunConfig:
     """Decides the order of problems and every sample, in [0, 2**32)."""
     allow_uncertified: bool = False
     """Train a gate that is neither certified nor a baseline that ships."""
+    report: bool = True
+    """Make report.html in the run directory at the end; with the extra 'analysis' installed."""
     launch: LaunchConfig = field(default_factory=LaunchConfig)
     policy: PolicyConfig = field(default_factory=PolicyConfig)
     data: DataConfig = field(default_factory=DataConfig)

@@ -7,7 +7,7 @@ samples/             completions with rewards       evaluations.jsonl    one obj
 evaluations/         per problem                    checkpoints/step-N   complete or absent
 ratios/              log-ratios for replay          tensorboard/         the metrics once more
 failures/            a minibatch whose loss is      summary.json         how it ended
-                     not finite
+                     not finite                     report.html          with pictures
 
 Process 0 alone writes; the others keep their place.
 """

@@ -1,4 +1,4 @@
-"""What is seen while a run goes on: a live table on a terminal, plain lines elsewhere."""
+"""What is seen while a run goes on: a live table on a terminal that can redraw, plain lines elsewhere."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 from rich.table import Table
 
 BLOCKS = "▁▂▃▄▅▆▇█"
+BESIDE = 32  # columns of the table that are not its sparklines
 SHOWN = (
     ("reward_mean", "reward"),
     ("effective_update_ratio", "EUR"),
@@ -31,7 +32,7 @@ class View:
         self.console = Console(quiet=not shown)
         self.total = total
         self.rows: list[dict[str, Any]] = []
-        self.live = Live(console=self.console, refresh_per_second=4) if shown and self.console.is_terminal else None
+        self.live = Live(console=self.console, refresh_per_second=4) if shown and _redraws(self.console) else None
 
     def __enter__(self) -> View:
         if self.live:
@@ -43,8 +44,8 @@ class View:
             self.live.stop()
 
     def say(self, text: str) -> None:
-        """Print one line."""
-        self.console.print(text, markup=False, highlight=False, soft_wrap=True)
+        """Print one line, broken between words on a terminal alone."""
+        self.console.print(text, markup=False, highlight=False, soft_wrap=not self.console.is_terminal)
 
     def update(self, row: dict[str, Any]) -> None:
         """Show one update."""
@@ -67,11 +68,12 @@ class View:
         table = Table(title=f"step {last['step']} of {self.total}, update {last['update']}, epoch {last['epoch']}")
         for name in ("", "now", "so far"):
             table.add_column(name, justify="right" if name == "now" else "left")
+        width = max(1, min(48, self.console.width - BESIDE))
         for key, label in SHOWN:
             # the last epoch's updates: in the first every ratio is 1
             values = [r[key] for r in self.rows if key in r and r["epoch"] == last["epoch"] and r[key] is not None]
             if values:
-                table.add_row(label, _number(values[-1]), sparkline(values))
+                table.add_row(label, _number(values[-1]), sparkline(values, width))
         return table
 
 
@@ -82,10 +84,10 @@ def bar() -> Iterator[Callable[[str, int, int], None]]:
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     said: dict[str, int] = {}
 
-    with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
+    with Progress(*columns, console=console, disable=not _redraws(console)) as progress:
 
         def tell(what: str, done: int, total: int) -> None:
-            if console.is_terminal:
+            if _redraws(console):
                 if what not in said:
                     said[what] = progress.add_task(what)
                 progress.update(TaskID(said[what]), completed=done, total=total)
@@ -111,6 +113,10 @@ def sparkline(values: list[float], width: int = 48) -> str:
     low, high = min(means), max(means)
     scale = (len(BLOCKS) - 1) / (high - low) if high > low else 0.0
     return "".join(BLOCKS[round((mean - low) * scale)] for mean in means)
+
+
+def _redraws(console: Console) -> bool:
+    return console.is_terminal and not console.is_dumb_terminal
 
 
 def _number(value: float | None) -> str:
