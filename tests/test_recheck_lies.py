@@ -75,6 +75,11 @@ def in_u(claim: str, form: str, rule: str) -> Json:
     return {"sections": [section(*ends, "1 + u_", claim, form, rule) for ends in (("-oo", "0"), ("0", "oo"))]}
 
 
+def three(claim: str, form: str, rule: str) -> Json:
+    """Three sections in r, with a breakpoint at 2 too, all alike."""
+    return {"sections": [section(*ends, "r", claim, form, rule) for ends in (("0", "1"), ("1", "2"), ("2", "oo"))]}
+
+
 CAUCHY, HALF_CAUCHY = "1/(1+(r-1)^2)", "1/(2+(r-1)^2)"
 BEYOND_1 = f"Piecewise(({CAUCHY}, r <= 1),(7, {{}} > 0),({CAUCHY},True))"
 POLE = "1 - 1/(r-2)^2"
@@ -82,6 +87,7 @@ ONE = "(tan(3*pi/11) + 4*sin(2*pi/11))/sqrt(11)"
 ZERO_BY_ZERO = "((r+1)**2 - r**2 - 2*r - 1)/((r+2)**2 - r**2 - 4*r - 4)"
 NUMBER_BY_ZERO = "((sqrt(2)+1)^2 - 3 - 2*sqrt(2))/((sqrt(2)+2)^2 - 6 - 4*sqrt(2))"
 LEFT_OF_1 = f"-(sqrt(1-r)+1)*(sqrt(1-r)-1)/r*{CAUCHY}"
+NO_SWITCH_AT_TAU_1 = "((tau-1)*r^2 + (tau-1)*r)/((tau-1)*r + (tau-1)*r^3)"
 NOT_AT_TAU_1 = f"(tau*r^2 - r^2)/((tau*r - r)*r)*{CAUCHY}"
 
 
@@ -171,6 +177,21 @@ PROOFS: dict[str, tuple[str, str | None, str, Json]] = {
         f'weight = "{POLE}"', None, "smoothness >= 0",
         {"sections": at_pole("weight defined", "defined", "0", "1", "2", "oo")},
     ),
+    "a switch that is 0/0 at one parameter": (
+        f'weight = "Piecewise(({CAUCHY}, {NO_SWITCH_AT_TAU_1} > 0),(7,True))"', "(0, 2)", "unit-peak",
+        around_one(CAUCHY),
+    ),
+    "f' is C^0, but what the text says it is at one ratio": (
+        f'weight = "Piecewise(({CAUCHY}, r<2),(5, r<=2),({CAUCHY},True))"', None, "smoothness >= 1",
+        three("weight defined", CAUCHY, "defined"),
+    ),
+    "f' = 1 at r = 1, where f jumps": (
+        'value = "Piecewise((atan(r-1), r<1),(5+atan(r-1),True))"', None, "unit-peak", around_one(CAUCHY),
+    ),
+    "f is nowhere a number, its derivative has no logarithm to say so": (
+        'value = "atan(r-1) + lowergamma(-1, r+2)"', None, "nonnegative-weight",
+        around_one(f"{CAUCHY} + exp(-r-2)/(r+2)^2", claim="weight at least", rule="bound"),
+    ),
 }  # fmt: skip
 
 
@@ -191,19 +212,72 @@ def test_no_proof_of_a_false_claim_passes(lie: str) -> None:
     assert not is_accepted(certificate)
 
 
-def test_no_refutation_of_a_true_claim_passes() -> None:
-    """w(1) = 1 in the text, though it takes more than polynomials to see it."""
-    certificate = undecided(f'weight = "Piecewise((r/2, r<1),({ONE}, r<=1),(1/(3*r^2),True))"', None, "unit-peak")
+def witness(kind: str, *r: str, enclosure: tuple[list[str], ...] = ()) -> Json:
+    """Without parameters; the enclosures hold of anything, if none are given."""
+    enclosures = enclosure or (["-oo", "oo"],) * (2 if kind in ("pair", "jump") else 1)
+    return {"kind": kind, "r": list(r), "parameters": {}, "enclosure": [list(one) for one in enclosures], "why": ""}
+
+
+LIMIT = {"zero": [{"term": CAUCHY, "rule": "limit", "form": CAUCHY}]}
+SLOPE = {"infinity": [{"term": CAUCHY, "rule": "slope", "form": "1 - 2*r*(r-1)/(1+(r-1)^2)"}]}
+REFUTATIONS: dict[str, tuple[str, str, Json, Json]] = {  # what is declared, the requirement, the witness, its evidence
+    "w(1) = 1, though it takes more than polynomials to see it": (
+        f'weight = "Piecewise((r/2, r<1),({ONE}, r<=1),(1/(3*r^2),True))"', "unit-peak",
+        witness("jump", "1"), around_one(),
+    ),
+    "a square, though its exponent does not look like 2": (
+        f'weight = "{CAUCHY} + (r-3)^(sin(1)^2+cos(1)^2+1)*exp(-r)/1000"', "continuously-differentiable",
+        {**witness("point", "1"), "enclosure": []}, around_one(),
+    ),
+    "a limit at 0 that is refuted at 77": (
+        f'weight = "{CAUCHY}"', "weight(0) <= 1/4", witness("point", "77"), {**around_one(), **LIMIT},
+    ),
+    "a limit at infinity that is refuted at 1/77": (
+        f'weight = "{CAUCHY}"', "tail order >= 3", witness("tail", "1/77"), {**around_one(), **SLOPE},
+    ),
+    "a witness with a note of its own": (
+        f'weight = "{CAUCHY}"', "weight(0) <= 1/4", {**witness("point", "1/2"), "note": ""},
+        {**around_one(), **LIMIT},
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("lie", REFUTATIONS)
+def test_no_refutation_of_a_true_claim_nor_at_a_place_that_says_nothing_passes(lie: str) -> None:
+    text, id_, place, evidence = REFUTATIONS[lie]
+    certificate = undecided(text, None, id_)
     assert is_accepted(certificate)
-    witness = {"kind": "jump", "r": ["1"], "parameters": {}, "enclosure": [["0", "1"], ["0", "1"]]}
-    claim_of(certificate, "unit-peak").update(verdict="refuted", witness=witness, evidence=around_one())
+    claim_of(certificate, id_).update(verdict="refuted", witness=place, evidence=evidence)
     certificate["verdict"] = "refuted"
     assert not is_accepted(certificate)
 
 
-@pytest.mark.parametrize("id_", ["half_width <= 1/0", "half_width <= x", "unit-peak\n", 5, None, [1]])
+@pytest.mark.parametrize(
+    ("id_", "place", "evidence"),
+    [("weight(0) <= 1/4", witness("point", "1/2"), LIMIT), ("tail order >= 3", witness("tail", "77"), SLOPE)],
+)
+def test_a_limit_is_refuted_where_it_is_taken(id_: str, place: Json, evidence: Json) -> None:
+    certificate = undecided(f'weight = "{CAUCHY}"', None, id_)
+    claim_of(certificate, id_).update(verdict="refuted", witness=place, evidence={**around_one(), **evidence})
+    certificate["verdict"] = "refuted"
+    assert is_accepted(certificate)
+
+
+NOTHING_STATED = (
+    "half_width <= 1/0",
+    "half_width <= x",
+    "smoothness >= -1",
+    "smoothness >= 5/2",
+    "unit-peak\n",
+    5,
+    [1],
+)
+
+
+@pytest.mark.parametrize("id_", NOTHING_STATED)
 def test_a_requirement_that_states_nothing_is_one_line_and_no_traceback(id_: Any) -> None:
     certificate = undecided(f'weight = "{CAUCHY}"', None, "unit-peak")
     certificate["requirements"][0]["id"] = id_
-    with pytest.raises((RecheckFailed, CertificateError), match=r"no requirement|not a rational|are texts"):
+    says = r"no requirement|not a rational|are texts|C\^.* is not checked"
+    with pytest.raises((RecheckFailed, CertificateError), match=says):
         recheck(signed(certificate))

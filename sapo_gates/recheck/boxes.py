@@ -263,7 +263,12 @@ def _ends(range_: Range) -> list[Expr]:
 
 
 def _sign_by_coefficients(expression: Expr) -> int | None:
-    """The sign of a rational function of positive symbols whose numerator's and denominator's coefficients agree."""
+    """The sign of a rational function of positive symbols whose numerator's and denominator's coefficients agree.
+
+    One fraction may have lost a factor of both, so every denominator in the expression needs a sign of its own.
+    """
+    if not all(_sign_by_coefficients(node.base) for node in expression.atoms(Pow) if node.exp.is_negative):
+        return None
     numerator, denominator = sympy.fraction(sympy.together(expression))
     if sympy.expand(numerator) == 0:
         return 0

@@ -47,6 +47,8 @@ from sapo_gates.verdict import Sign
 
 STEP = Dummy(positive=True)
 MAX_ORDER = 6
+LOST = (sympy.log, sympy.atanh, sympy.lowergamma, sympy.uppergamma)
+"""Functions whose derivatives exist in more places."""
 Entry = Mapping[str, Any]
 
 
@@ -185,7 +187,7 @@ class Branch:
     def value_exists(self, section: Section) -> None:
         """Where f is declared: what its derivative w no longer shows is defined on the section."""
         for node in sympy.preorder_traversal(self.on(section, "value")) if self.kind == "value" else ():
-            lost = isinstance(node, sympy.log | sympy.atanh) or section.t not in node.free_symbols
+            lost = isinstance(node, LOST) or section.t not in node.free_symbols
             holds = not (lost and _is_operation(node)) or is_defined(cast(Expr, node), section.box)
             require(holds, "the value's {} is not shown to be defined", node)
 

@@ -64,7 +64,9 @@ def no_lone_values(branch: Branch, cell: Cell) -> None:
 
 
 def weight_is_one(branch: Branch, cell: Cell, *, limits: bool) -> None:
-    """w(1) = 1 as the text says it there, or by both limits; limits: by these in any case."""
+    """w(1) = 1 as the text says it there, or by both limits; limits: by these in any case. A declared f has a slope."""
+    if branch.kind == "value":
+        continuous_at(branch, *cell.at_one, "value")
     there = branch.text_at(cell.at_one[0], "weight")
     found = branch.limits_at(*cell.at_one, "weight") if limits or there is None else (there,)
     holds = all(isinstance(one, Expr) and same(one, Integer(1)) for one in found)
@@ -131,8 +133,6 @@ def nonnegative_weight(branch: Branch, _: Any, cell: Cell, entry: Entry) -> None
 def first_order_agreement(branch: Branch, _: Any, cell: Cell, entry: Entry) -> None:
     """f is continuous at 1 and w -> 1 from both sides."""
     weight_is_one(branch, cell, limits=True)
-    if branch.kind == "value":
-        continuous_at(branch, *cell.at_one, "value")
 
 
 def vanishing_score(branch: Branch, _: Any, cell: Cell, entry: Entry) -> None:
@@ -216,7 +216,6 @@ def sup_score(branch: Branch, c: Any, cell: Cell, entry: Entry) -> None:
 
 def smoothness(branch: Branch, order: Any, cell: Cell, entry: Entry) -> None:
     """f, w and the derivatives of w below the order are defined inside, and agree across every breakpoint."""
-    require(order.is_Integer and 0 <= order <= 8, "C^{} is not checked", order)
     quantities = branch.declared_kinds[:1] if order == 0 else branch.declared_kinds
     inside(branch, cell, entry, *(Claim(quantity, "defined") for quantity in quantities))
     for section in cell.sections:
@@ -226,6 +225,8 @@ def smoothness(branch: Branch, order: Any, cell: Cell, entry: Entry) -> None:
         value_continuous_at(branch, before, after)
         holds = all(is_smooth(branch, before, after, "weight", j) for j in range(int(order)))
         require(holds, "a derivative of f jumps at {}", before.ends[1])
+    if order > 0:
+        no_lone_values(branch, cell)
 
 
 def weight_at_zero(branch: Branch, c: Any, cell: Cell, entry: Entry) -> None:

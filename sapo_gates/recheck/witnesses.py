@@ -13,7 +13,7 @@ from typing import Any, cast
 
 import sympy
 from flint import arb
-from sympy import Expr, Integer, Rational
+from sympy import Expr, Integer, Pow, Rational
 
 from sapo_gates.errors import RecheckFailed
 from sapo_gates.functions import substitute
@@ -26,7 +26,8 @@ from sapo_gates.recheck.limits import Limit
 from sapo_gates.recheck.proofs import HALF, continuous_at, no_lone_values
 from sapo_gates.recheck.spans import INFINITY, Span, Undefined, rational_span
 
-DECIMAL = re.compile(r"-?\d{1,4000}(\.\d{1,4000})?(e[+-]?\d{1,60})?")
+DECIMAL = re.compile(r"-?\d{1,4000}(\.\d{1,4000})?(e[+-]?\d{1,60})?", re.ASCII)
+KEYS = {"kind", "r", "parameters", "enclosure", "why"}
 
 
 def number(text: object) -> arb:
@@ -43,6 +44,7 @@ class Place:
     def __init__(self, branch: Branch, witness: Entry, evidence: Entry) -> None:
         """Every parameter has a value, inside its domain; the ratios are positive."""
         self.branch, self.evidence, self.kind = branch, evidence, witness["kind"]
+        require(set(witness) == KEYS, "the witness has other keys than {}", sorted(KEYS))
         values = witness["parameters"]
         require(set(values) == set(branch.parameters), "the witness does not give every parameter a value")
         self.box = {p: Range.at(fraction(values[name])) for name, p in branch.parameters.items()}
@@ -158,8 +160,8 @@ def _jumps_at_one(place: Place, _: Any, ratio: Any) -> None:
 
 
 def _has_no_peak(place: Place, _: Any, ratio: Any) -> None:
-    """w jumps at 1, and the text says nothing there, or not that w(1) = 1."""
-    require(ratio == 1 and place.jumps(ratio, "weight"), "w does not jump at 1 as stated")
+    """f or w jumps at 1, and the text says nothing there, or not that w(1) = 1."""
+    _jumps_at_one(place, _, ratio)
     gaps = [there.number for there in place.text(ratio, "weight", 1)]
     require(all(gap.is_positive or gap.is_negative for gap in gaps), "the text itself may say w(1) = 1")
 
@@ -183,9 +185,9 @@ def _is_undefined(place: Place, _: Any, ratio: Any) -> None:
 
 
 def _is_outside(formula: Expr, there: Any) -> bool:
-    """Some root, power or logarithm is taken of a negative number."""
+    """Some root, power or logarithm is taken of a negative number; of a power whose exponent is a whole number, all."""
     for node in sympy.preorder_traversal(formula):
-        condition = restricted(node)
+        condition = None if isinstance(node, Pow) and node.exp.is_integer is not False else restricted(node)
         with suppress(Undefined):
             if condition is not None and enclose(substitute(condition[0], there), {}).is_negative:
                 return True
@@ -223,14 +225,21 @@ def _has_pole(place: Place, section: Section, quantity: Kind, low: Any, high: An
 
 
 def _is_hopeful(place: Place, side: int, ratio: Any) -> None:
-    """f(r) A - f(1) A + A - r A > 0 for |A| = 1; f is continuous at both."""
+    """f(r) A - f(1) A + A - r A > 0 for |A| = 1."""
     sign = 1 if place.branch.sign == "positive" else -1
     require(place.branch.kind == "value" and sign * side * (ratio - 1) > 0, "r = {} is not on that side", ratio)
-    for at in (ratio, Integer(1)):
-        continuous_at(place.branch, *place.at(at), "value")
-    here, one = (cast(Expr, place.branch.limits_at(*place.at(at), "value")[0]) for at in (ratio, Integer(1)))
+    here, one = _value_at(place, ratio), _value_at(place, Integer(1))
     found = enclose(sign * (here - one + 1 - ratio), place.box)
     require(place.states(found) and found.is_positive, "f(r) A > r A does not hold at {}", ratio)
+
+
+def _value_at(place: Place, ratio: Any) -> Expr:
+    """f there, as the text says it or by its limit."""
+    there = place.branch.text_at(place.at(ratio)[0], "value")
+    if there is not None:
+        return there
+    continuous_at(place.branch, *place.at(ratio), "value")
+    return cast(Expr, place.branch.limits_at(*place.at(ratio), "value")[0])
 
 
 # On sections and at their ends --------------------------------------------------------------------------------------
@@ -266,15 +275,17 @@ def _goes(place: Place, name: str, quantity: Kind, judge: Any) -> None:
     at_end(place.branch, place.cell, place.evidence, name, quantity, judge)
 
 
-def _is_heavy(place: Place, bound: Any, _: Any) -> None:
-    """w -> a number above the bound as r -> 0."""
+def _is_heavy(place: Place, bound: Any, ratio: Any) -> None:
+    """w -> a number above the bound as r -> 0, in the section that the ratio lies in."""
+    require(_is_ordered(ratio, place.cell.sections[0].ends[1]), "r = {} is not where the limit is taken", ratio)
     _goes(place, "zero", "weight", lambda rule, found:
           rule == "limit" and place.states(found.number) and _is_above(found, bound))  # fmt: skip
 
 
-def _is_slow(place: Place, order: Any, _: Any) -> None:
-    """d log phi/d log r tends to more than 1 - p as r -> oo, and w is not 0 there."""
+def _is_slow(place: Place, order: Any, ratio: Any) -> None:
+    """d log phi/d log r tends to more than 1 - p as r -> oo, in the section the ratio lies in, and w is not 0 there."""
     section = place.cell.sections[-1]
+    require(_is_ordered(section.ends[0], ratio), "r = {} is not where the limit is taken", ratio)
     beyond = {**section.box, section.t: Range.at(section.t_range.low + 1)}  # type: ignore[operator]
     there = enclose(place.branch.on(section, "weight"), beyond)
     require(there.is_positive or there.is_negative, "w may be 0 at r = oo")

@@ -494,7 +494,8 @@ def _too_slow(case: Case, tail: Tail, order: Rational) -> Verdict:
             known.interval is not None and known.interval.lower > _number_interval(1 - order).upper
         ):
             bounds = ("oo", "oo") if known.interval is None else witness.shown(known.interval)
-            at = Witness(kind="tail", r=("1",), parameters=witness.names(parameters), enclosure=(bounds,),
+            start = max(Integer(1), *map(sympy.ceiling, branch.breakpoints))
+            at = Witness(kind="tail", r=(str(start),), parameters=witness.names(parameters), enclosure=(bounds,),
                          why=f"d log phi/d log r has a limit > {1 - order} as r -> oo")  # fmt: skip
             sections = sections_between(Chart("ratio"), [Integer(0), *branch.breakpoints, sympy.oo], {})
             term = {"term": sympy.sstr(last.section.weight), "rule": "slope", "form": sympy.sstr(found[1])}

@@ -2,9 +2,9 @@
 
 Says: w(1) = 1, and w(r) <= 1 for every r > 0 and every parameter in the domain.
 Why: w multiplies the policy gradient; a weight above 1 rewards a token for being off-policy.
-Proof: w(1) = 1 exactly, as an identity; then either monotone-decay, or w <= 1 box by box, where next to r = 1 the sign
-    of w' decides. Bisection alone can never do this: w touches 1 at r = 1, and an interval that touches a bound decides
-    nothing.
+Proof: w(1) = 1 exactly, as an identity, and a declared f does not jump there; then either monotone-decay, or w <= 1 box
+    by box, where next to r = 1 the sign of w' decides. Bisection alone can never do this: w touches 1 at r = 1, and an
+    interval that touches a bound decides nothing.
 Fails: f = r^2/2, whose w(2) = 2.
 Source: arXiv:2602.19345v2, section 4, (ii).
 """
@@ -43,6 +43,15 @@ def prove(case: Case) -> Verdict:
         if there is None and found is not None:
             return Refuted(method="w(1)", witness=found, evidence={})
         return Undecided(method="w(1)", left="w(1) = 1 is not shown as an identity in the parameters")
+    values = (
+        [join for branch in case.branches for join in joins_of(branch, "value")] if case.gate.kind == "value" else []
+    )
+    for join in values:
+        if join.at == join.branch.chart.on_policy and not (join.is_smooth and join.fills):
+            found = join.witness(case.gate, case.side, "w(1) does not exist: f jumps")
+            if found is not None:
+                return Refuted(method="w(1)", witness=found, evidence={})
+            return Undecided(method="w(1)", left="whether f is continuous at r = 1 is not shown")
     for branch in case.branches:
         for join in joins_of(branch, "weight"):
             if join.stands_alone:

@@ -220,7 +220,7 @@ def test_a_weight_of_zero_falls_faster_than_any_power() -> None:
         {"t": "t_", "r": "6/5 + t_", "from": "0", "to": "oo"},
     ]
     terms = [{"term": "0", "rule": "slope", "form": "1"}]
-    witness = {"kind": "tail", "r": ["1"], "parameters": {"epsilon": "1/5"}, "enclosure": [["1", "1"]], "why": ""}
+    witness = {"kind": "tail", "r": ["2"], "parameters": {"epsilon": "1/5"}, "enclosure": [["1", "1"]], "why": ""}
     entry.update(verdict="refuted", witness=witness, evidence={"sections": sections, "infinity": terms})
     with pytest.raises(RecheckFailed, match="w may be 0"):
         recheck(resealed(json.loads(json.dumps(content))))
