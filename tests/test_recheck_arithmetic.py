@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from sympy import Rational, Symbol
 
 from sapo_gates.errors import RecheckFailed
-from sapo_gates.functions import sigmoid
+from sapo_gates.functions import r, sigmoid
 from sapo_gates.recheck.boxes import Range, parts
 from sapo_gates.recheck.cells import filled
 from sapo_gates.recheck.limits import ABOVE, DOWN, UP, Limit, limit
@@ -70,6 +70,12 @@ def test_ends_that_are_not_attained_stay_so() -> None:
 def test_indeterminate_limits_are_refused(formula: sympy.Expr) -> None:
     with pytest.raises(Undefined):
         limit(formula, X, UP, {})
+
+
+def test_a_power_that_grows_takes_no_constant_for_1() -> None:
+    """erfc(r) is like exp(-r^2)/(r sqrt(pi)): erfc(r)^r exp(r^3) r^r tends to 0 like pi^(-r/2)."""
+    with pytest.raises(Undefined):
+        limit(sympy.erfc(r) ** r * sympy.exp(r**3) * r**r * Rational(3, 2) ** r, r, UP, {})
 
 
 def test_certain_limits_are_found() -> None:

@@ -125,10 +125,14 @@ def limit(
 
 
 def _asymptotic(factor: Expr) -> Expr:
-    """What goes to 0 just as fast, up to a constant: erfc(g) like exp(-g^2)/g as g -> oo."""
+    """What goes to 0 just as fast, up to a constant: erfc(g) like exp(-g^2)/g as g -> oo, and so its fixed powers."""
     power = factor.exp if isinstance(factor, Pow) else sympy.Integer(1)
     base = factor.base if isinstance(factor, Pow) else factor
-    return (sympy.exp(-(base.args[0] ** 2)) / base.args[0]) ** power if isinstance(base, sympy.erfc) else factor
+    return (
+        (sympy.exp(-(base.args[0] ** 2)) / base.args[0]) ** power
+        if power.is_number and isinstance(base, sympy.erfc)
+        else factor
+    )
 
 
 def _grouped(expression: Expr, variable: Symbol) -> list[Expr]:

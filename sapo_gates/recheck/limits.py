@@ -137,9 +137,11 @@ def _operation(expression: Expr, parts: list[Limit]) -> Limit:
 
 
 def _asymptotic(factor: Any) -> Expr:
-    """erfc(g) or a power of it, which goes to 0 or oo, up to a constant: erfc(g) is like exp(-g^2)/g as g -> oo."""
-    base, power = (factor.base, factor.exp) if isinstance(factor, Pow) else (factor, 1)
-    return (sympy.exp(-(base.args[0] ** 2)) / base.args[0]) ** power if isinstance(base, sympy.erfc) else factor
+    """erfc(g) or a fixed power of it, which goes to 0 or oo, up to a constant: like exp(-g^2)/g as g -> oo."""
+    base, power = (factor.base, factor.exp) if isinstance(factor, Pow) else (factor, Integer(1))
+    if not (isinstance(base, sympy.erfc) and power.is_number):
+        return factor
+    return (sympy.exp(-(base.args[0] ** 2)) / base.args[0]) ** power
 
 
 def _rational(expression: Expr, variable: Symbol, end: Limit, box: Box) -> Limit:
