@@ -107,6 +107,9 @@ ADMITTED = [
     known("Hellinger bell", "weight", "exp(-tau*(sqrt(r) - 1)^2)"),
     known("Matern 5/2", "weight", f"(1 + Abs{U} + {U}^2/3)*exp(-Abs{U})"),
     known("Wendland", "weight", f"Piecewise(((1 - Abs{U})^4*(4*Abs{U} + 1), Abs{U} < 1), (0, True))"),
+    known("a temperature of exp(tau)", "weight",
+          "Piecewise(((1 - (exp(tau)*(r - 1))^2)^2, exp(tau)*Abs(r - 1) < 1), (0, True))", tau="(-oo, oo)"),
+    known("a triangle in the root of r", "weight", "Max(0, 1 - Abs(sqrt(r) - 1)*4/5)"),
     known("a pair", "value", ("1 + atan(tau*(r - 1))/tau", "1 + tanh(b*(r - 1))/b"), tau="(0, oo)", b="[1, 9]"),
 ]  # fmt: skip
 

@@ -45,8 +45,12 @@ def _wave(f: Callable[[arb], arb], slope: Callable[[arb], arb]) -> Callable[[Int
         if not (x.lower.is_finite() and x.upper.is_finite()):
             return Interval(arb(-1), ONE)
         rise = slope(_hull_ball(x))
-        ball = f(x.lower).union(f(x.upper)) if rise >= 0 or rise <= 0 else f(_hull_ball(x))
-        found = Interval.around(ball)
+        if rise >= 0:
+            found = x.increasing(f, arb(-2), arb(2))
+        elif rise <= 0:
+            found = -x.increasing(lambda e: -f(e), arb(-2), arb(2))
+        else:
+            found = Interval.around(f(_hull_ball(x)))
         return Interval(max(found.lower, arb(-1)), min(found.upper, ONE))
 
     return enclose

@@ -5,7 +5,7 @@ it is not (0 * oo, oo - oo): a limit is either certain or not claimed. SymPy's o
 cannot be checked.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -95,6 +95,10 @@ def limit(
         return end
     if expression.is_rational_function(variable):
         return _rational(expression, variable, end, parameters)
+
+    def vanishes(g: Expr) -> bool:
+        return limit(g, variable, end, parameters, rates).is_zero
+
     grouped = _grouped(expression, variable)
     arguments = [limit(argument, variable, end, parameters, rates) for argument in grouped]
     match expression:
@@ -106,9 +110,12 @@ def limit(
             except Undefined:
                 if rates == 0:
                     raise
+            equivalent = Mul(*(_equivalent(e, found, vanishes) for e, found in zip(grouped, arguments, strict=True)))
+            if equivalent != expression:
+                return limit(equivalent, variable, end, parameters, rates)
             decisive = Mul(
                 *(
-                    _asymptotic(e) if found.is_zero or found.infinite else e
+                    e
                     for e, found in zip(grouped, arguments, strict=True)
                     if not found.is_away_from_zero or found.infinite
                 )
@@ -124,15 +131,26 @@ def limit(
     return _function(expression.func, arguments[0])
 
 
-def _asymptotic(factor: Expr) -> Expr:
-    """What goes to 0 just as fast, up to a constant: erfc(g) like exp(-g^2)/g as g -> oo, and so its fixed powers."""
-    power = factor.exp if isinstance(factor, Pow) else sympy.Integer(1)
-    base = factor.base if isinstance(factor, Pow) else factor
-    return (
-        (sympy.exp(-(base.args[0] ** 2)) / base.args[0]) ** power
-        if power.is_number and isinstance(base, sympy.erfc)
-        else factor
-    )
+def _equivalent(factor: Expr, found: Limit, vanishes: Callable[[Expr], bool]) -> Expr:
+    """A factor that goes to 0 or infinity, or what goes there with it, their quotient going to 1; fixed powers only.
+
+    erfc(g) and exp(-g^2)/(sqrt(pi) g) as g -> oo; sin(g) and g as g -> 0, and likewise others.
+    """
+    base, power = (factor.base, factor.exp) if isinstance(factor, Pow) else (factor, sympy.Integer(1))
+    if not power.is_number or not (found.is_zero or found.infinite):
+        return factor
+    if isinstance(base, sympy.erfc):
+        return (sympy.exp(-(base.args[0] ** 2)) / (sympy.sqrt(sympy.pi) * base.args[0])) ** power
+    slope = SLOPES_AT_ZERO.get(base.func)
+    return (slope * base.args[0]) ** power if slope is not None and vanishes(base.args[0]) else factor
+
+
+SLOPES_AT_ZERO: dict[object, Expr] = {
+    **dict.fromkeys((sympy.sin, sympy.tan, sympy.asin, sympy.atan), sympy.Integer(1)),
+    **dict.fromkeys((sympy.sinh, sympy.tanh, sympy.asinh, sympy.atanh), sympy.Integer(1)),
+    **dict.fromkeys((sympy.erf, sympy.erfi), 2 / sympy.sqrt(sympy.pi)),
+}
+"""Functions with F(0) = 0, and F'(0)."""
 
 
 def _grouped(expression: Expr, variable: Symbol) -> list[Expr]:
@@ -230,5 +248,4 @@ def _function(function: object, argument: Limit) -> Limit:
         return TO_MINUS_INFINITY
     dummy = Symbol("argument")
     value = compiled(function(dummy))({dummy: argument.finite})  # type: ignore[operator]
-    odd = function in (sympy.tanh, sympy.erf, sympy.sinh, sympy.asinh, sympy.atan)
-    return Limit(interval=value, approach=argument.approach if odd and argument.is_zero else 0)
+    return Limit(interval=value, approach=argument.approach if function in SLOPES_AT_ZERO and argument.is_zero else 0)

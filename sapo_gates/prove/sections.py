@@ -13,6 +13,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from fractions import Fraction
 from itertools import pairwise, product
+from types import MappingProxyType
 from typing import Any, Literal, cast
 
 import sympy
@@ -247,7 +248,7 @@ def _in_chart(
     value = None if value is None else _moved(value, chart)
     domains = {p: domain for p, domain in cell.items() if p != chart.parameter}
     switches = switches_of([weight] + ([] if value is None else [value]))
-    corners = list(dict.fromkeys([*others, *(zero for switch in switches for zero in zeros(switch, chart.x))]))
+    corners = list(dict.fromkeys([*others, *(zero for switch in switches for zero in zeros(switch, chart.x, domains))]))
     breakpoints = _ordered(corners, chart, domains)
     sections = _between(breakpoints, switches, chart, domains, weight, value)
     holes = [hole for section in sections for hole in _holes(section, chart, domains)]
@@ -286,7 +287,7 @@ def _holes(section: Section, chart: Chart, domains: Mapping[Symbol, Domain]) -> 
     for expression in (section.weight, section.value):
         for denominator in () if expression is None else set(denominators(expression, t)):
             with suppress(Unsupported):
-                for zero in zeros(denominator, t):
+                for zero in zeros(denominator, t, domains):
                     finite = [(end, side) for end, side in zip(ends, (1, -1), strict=True) if isinstance(end, Fraction)]
                     is_inside = all(_certain_sign(zero - _number(end), domains) == side for end, side in finite)
                     if is_inside and filled(expression, t, zero, ranges) is not None:
@@ -306,13 +307,18 @@ def _sign_finder(position: Mapping[Symbol, Expr], inside: Mapping[Symbol, Domain
     return find
 
 
-def _sign_by_slope(switch: Expr, inside: Mapping[Symbol, Domain], ranges: Mapping[Symbol, Interval]) -> int | None:
-    """The sign of a switch that is 0 at an end of the section and strictly monotone inside."""
-    for t in set(inside) & {r, Symbol("t_", real=True), Symbol("u_", real=True)} & switch.free_symbols:
-        for end, sign in ((inside[t].lower, 1), (inside[t].upper, -1)):
-            if end.is_finite and is_identity(substitute(switch, {t: end}), sympy.Integer(0)):
-                slope = _sign(derivative(switch, t), ranges)
-                return sign * slope if slope else None
+def _sign_by_slope(
+    switch: Expr, inside: Mapping[Symbol, Domain], ranges: Mapping[Symbol, Interval], depth: int = 2
+) -> int | None:
+    """The sign of a switch that is 0 at an open end of a variable's range and strictly monotone inside."""
+    for t in sorted(set(inside) & switch.free_symbols, key=str):
+        ends = (inside[t].lower, inside[t].lower_open, 1), (inside[t].upper, inside[t].upper_open, -1)
+        for end, is_open, away in ends:
+            if end.is_finite and is_open and is_identity(substitute(switch, {t: end}), sympy.Integer(0)):
+                slope = derivative(switch, t)
+                found = _sign(slope, ranges) or (depth and _sign_by_slope(slope, inside, ranges, depth - 1))
+                if found:
+                    return away * found
     return None
 
 
@@ -341,16 +347,17 @@ def _ordered(candidates: Iterable[Expr], chart: Chart, cell: Mapping[Symbol, Dom
     return inside
 
 
-def zeros(switch: Expr, x: Symbol) -> list[Expr]:
-    """Every x at which the expression may be 0 or have a pole, exactly.
+def zeros(switch: Expr, x: Symbol, cell: Mapping[Symbol, Domain] = MappingProxyType({})) -> list[Expr]:
+    """Every x at which the expression may be 0 or have a pole, exactly, for all parameters in the cell.
 
     Raises:
+        Straddles: how many there are depends on the parameters.
         Unsupported: it is not a polynomial in x or log x with solvable roots.
     """
     if switch.has(Piecewise):
-        inner = [z for s in switches_of([switch]) for z in zeros(s, x)]
-        return inner + [z for choice in _choices(switch) for z in zeros(choice, x)]
-    return [zero for part in sympy.fraction(sympy.together(switch)) for zero in _roots(part, x)]
+        inner = [z for s in switches_of([switch]) for z in zeros(s, x, cell)]
+        return inner + [z for choice in _choices(switch) for z in zeros(choice, x, cell)]
+    return [zero for part in sympy.fraction(sympy.together(switch)) for zero in _roots(part, x, cell)]
 
 
 def _choices(expression: Expr) -> list[Expr]:
@@ -361,15 +368,15 @@ def _choices(expression: Expr) -> list[Expr]:
     return [c for piece, _ in pieces[0].args for c in _choices(substitute(expression, {pieces[0]: piece}))]
 
 
-def _roots(part: Expr, x: Symbol) -> list[Expr]:
+def _roots(part: Expr, x: Symbol, cell: Mapping[Symbol, Domain]) -> list[Expr]:
     if x not in part.free_symbols:
         return []
     factored = tamed(sympy.factor, part)
     if isinstance(factored, Mul):
-        return [root for factor in factored.args for root in _roots(factor, x)]
+        return [root for factor in factored.args for root in _roots(factor, x, cell)]
     if isinstance(factored, Pow) and factored.exp.is_Integer and factored.exp.is_positive:
-        return _roots(factored.base, x)
-    inverted = _inverted(part, x)
+        return _roots(factored.base, x, cell)
+    inverted = _inverted(part, x, cell)
     if inverted is not None:
         return inverted
     log_x = sympy.Dummy("log_x", real=True)
@@ -383,11 +390,13 @@ def _roots(part: Expr, x: Symbol) -> list[Expr]:
     polynomial = sympy.Poly(in_log, variable)
     if polynomial.degree() == 1:
         slope, constant = polynomial.all_coeffs()
-        roots = [sympy.cancel(-constant / slope)]
-    elif polynomial.degree() == 2 and polynomial.discriminant().expand().is_positive:
+        roots = [_short(-constant / slope)]
+    elif polynomial.degree() == 2 and polynomial.free_symbols_in_domain:
         square, slope, constant = polynomial.all_coeffs()
-        root = sympy.sqrt(slope**2 - 4 * square * constant)
-        roots = [sympy.simplify((-slope + sign * root) / (2 * square)) for sign in (-1, 1)]
+        discriminant = sympy.factor(slope**2 - 4 * square * constant)
+        some = 1 if discriminant.is_positive else _certain_sign(discriminant, cell)
+        signs = {-1: (), 0: (0,), 1: (-1, 1)}[some]
+        roots = [sympy.simplify((-slope + sign * sympy.sqrt(discriminant)) / (2 * square)) for sign in signs]
     elif polynomial.free_symbols_in_domain:
         raise Unsupported(f"the corner at {part} = 0 is of degree {polynomial.degree()} with parameters")
     else:
@@ -398,7 +407,7 @@ def _roots(part: Expr, x: Symbol) -> list[Expr]:
     return [sympy.exp(root) for root in roots] if logarithmic else roots
 
 
-def _inverted(part: Expr, x: Symbol) -> list[Expr] | None:
+def _inverted(part: Expr, x: Symbol, cell: Mapping[Symbol, Domain]) -> list[Expr] | None:
     """The zeros of c F(g(x)) - level for an increasing function F or a root; None if it is not of that form.
 
     Raises:
@@ -409,14 +418,14 @@ def _inverted(part: Expr, x: Symbol) -> list[Expr] | None:
     level: Any = cast(Any, constant) / -cast(Any, factor)
     is_root = isinstance(function, Pow) and function.exp.is_Rational and not function.exp.is_Integer
     if is_root and function.exp.is_positive and level.is_nonnegative:
-        return zeros(function.base - level ** (1 / function.exp), x)
+        return zeros(function.base - level ** (1 / function.exp), x, cell)
     if level == 0 and isinstance(function, ZERO_AT_ZERO):
-        return zeros(function.args[0], x)
+        return zeros(function.args[0], x, cell)
     if function.func not in INVERSES or level.free_symbols:  # pyright: ignore[reportAttributeAccessIssue]
         return None
     low, high, inverse = INVERSES[function.func]
     inside = [sign * _certain_sign(level - end, {}) for end, sign in ((low, 1), (high, -1)) if end.is_finite]
-    return zeros(function.args[0] - inverse(level), x) if all(sign > 0 for sign in inside) else []
+    return zeros(function.args[0] - inverse(level), x, cell) if all(sign > 0 for sign in inside) else []
 
 
 INVERSES: dict[Any, tuple[Expr, Expr, Callable[[Expr], Expr]]] = {
@@ -430,6 +439,11 @@ INVERSES: dict[Any, tuple[Expr, Expr, Callable[[Expr], Expr]]] = {
 ZERO_AT_ZERO = (sympy.sinh, sympy.tanh, sympy.atan, sympy.asinh, sympy.erf)
 
 
+def _short(fraction: Expr) -> Expr:
+    """As one fraction or as a sum, whichever is shorter: 1 - exp(-tau) forgets less than (exp(tau) - 1)*exp(-tau)."""
+    return min(sympy.cancel(fraction), sympy.expand(fraction), key=sympy.count_ops)
+
+
 def coordinate(chart: Chart, lower: Expr, upper: Expr) -> tuple[Symbol, Expr, Fraction | float, Fraction | float]:
     """t, x(t) and the range of t on a section; t = x where both ends are numbers that intervals hold exactly."""
     t = Symbol("t_", real=True)
@@ -439,7 +453,7 @@ def coordinate(chart: Chart, lower: Expr, upper: Expr) -> tuple[Symbol, Expr, Fr
         return t, lower + t, Fraction(0), float("inf")
     if lower is -sympy.oo:
         return t, upper + t, float("-inf"), Fraction(0)
-    width = sympy.cancel(upper - lower)  # 1/tau, where r runs from 1 - 1/tau to 1
+    width = _short(upper - lower)  # 1/tau, where r runs from 1 - 1/tau to 1
     if upper == chart.on_policy:  # measured from r = 1, where formulas in r - 1 are simplest
         return t, upper + t * width, Fraction(-1), Fraction(0)
     return t, lower + t * width, Fraction(0), Fraction(1)
@@ -528,8 +542,11 @@ def _number(end: Fraction | float) -> Expr:
 
 def _certain_sign(expression: Expr, cell: Mapping[Symbol, Domain]) -> int:
     sign = polynomial_sign(expression, cell)
+    ranges = {p: domain_interval(domain) for p, domain in cell.items()}
     if sign is None:
-        sign = _sign(expression, {p: domain_interval(domain) for p, domain in cell.items()})
+        sign = _sign(expression, ranges)
+    if sign is None:
+        sign = _sign_by_slope(expression, cell, ranges)
     if sign is None:
         raise Straddles(expression, f"the sign of {expression} depends on the parameters")
     return sign

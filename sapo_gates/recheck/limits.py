@@ -108,8 +108,18 @@ def limit(expression: Expr, variable: Symbol, end: Limit, box: Box, rates: int =
     except Undefined:
         if not isinstance(expression, Mul) or rates == 0:
             raise
+    equivalent = Mul(
+        *(
+            _equivalent(a, lambda g: limit(g, variable, end, box, rates).is_zero)
+            if part.is_infinite or part.is_zero
+            else a
+            for a, part in zip(arguments, parts, strict=True)
+        )
+    )
+    if equivalent != expression:
+        return limit(equivalent, variable, end, box, rates)
     found = zip(arguments, parts, strict=True)
-    decisive = Mul(*(_asymptotic(a) for a, part in found if part.is_infinite or not part.near or part.is_zero))
+    decisive = Mul(*(a for a, part in found if part.is_infinite or not part.near or part.is_zero))
     rate = limit(sympy.expand(variable * log_slope(decisive, variable)), variable, end, box, rates - 1)
     # e goes like x^p, or faster, where p is the limit of x (log |e|)'
     sign, grows = prod(part.near for part in parts), -1 if end.is_zero else 1
@@ -136,12 +146,20 @@ def _operation(expression: Expr, parts: list[Limit]) -> Limit:
     return _of(expression.func, parts[0])
 
 
-def _asymptotic(factor: Any) -> Expr:
-    """erfc(g) or a fixed power of it, which goes to 0 or oo, up to a constant: like exp(-g^2)/g as g -> oo."""
+def _equivalent(factor: Any, vanishes: Callable[[Expr], bool]) -> Expr:
+    """A factor that goes to 0 or infinity, or what goes there with it, their quotient going to 1; fixed powers only.
+
+    erfc(g) and exp(-g^2)/(sqrt(pi) g) as g -> oo; an odd F(g) and F'(0) g as g -> 0, if F'(0) is not 0.
+    """
     base, power = (factor.base, factor.exp) if isinstance(factor, Pow) else (factor, Integer(1))
-    if not (isinstance(base, sympy.erfc) and power.is_number):
+    if not power.is_number:
         return factor
-    return (sympy.exp(-(base.args[0] ** 2)) / base.args[0]) ** power
+    if isinstance(base, sympy.erfc):
+        return (sympy.exp(-(base.args[0] ** 2)) / (sympy.sqrt(sympy.pi) * base.args[0])) ** power
+    if base.func not in ODD or not vanishes(base.args[0]):
+        return factor
+    x = sympy.Dummy()
+    return (base.func(x).fdiff().subs(x, 0) * base.args[0]) ** power
 
 
 def _rational(expression: Expr, variable: Symbol, end: Limit, box: Box) -> Limit:

@@ -165,8 +165,9 @@ def _wave(f: Callable[[arb], arb], slope: Callable[[arb], arb]) -> Callable[[Spa
         if not x.is_finite:
             return Span(-ONE, ONE)
         rise = slope(x.ball)
-        ball = f(x.low).union(f(x.high)) if rise > 0 or rise < 0 else f(x.ball)
-        return Span(max(ball.lower(), -ONE), min(ball.upper(), ONE))
+        ends = f(x.low), f(x.high)
+        low, high = ends if rise >= 0 else ends[::-1] if rise <= 0 else (f(x.ball), f(x.ball))
+        return Span(max(low.lower(), -ONE), min(high.upper(), ONE))
 
     return image
 
