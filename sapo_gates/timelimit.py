@@ -18,6 +18,8 @@ Result = TypeVar("Result")
 
 AGAIN = 1.0  # seconds after which a limit that found no place to interrupt rings again
 """Seconds after which an interruption that the interpreter dropped, as it does in a callback, is tried again."""
+SOON = 1e-3
+"""Seconds after which a limit rings that ended while a shorter one inside it did."""
 
 _deadline: ContextVar[float] = ContextVar("deadline", default=math.inf)
 
@@ -64,12 +66,14 @@ def interrupted(seconds: float, work: Callable[[], Result]) -> Result:
         if frame is None or not _is_callback(frame):  # from a callback nothing can be raised; it rings again soon
             raise OutOfTime
 
+    began, outer = time.process_time(), signal.getitimer(signal.ITIMER_PROF)[0]
     before = signal.signal(signal.SIGPROF, ring)
-    outer = signal.setitimer(signal.ITIMER_PROF, seconds, AGAIN)
+    signal.setitimer(signal.ITIMER_PROF, min(seconds, outer or seconds), AGAIN)
     try:
         return work()
     finally:
-        signal.setitimer(signal.ITIMER_PROF, *outer)
+        left = max(outer - (time.process_time() - began), SOON)  # what goes on around it has used that time too
+        signal.setitimer(signal.ITIMER_PROF, left if outer else 0, AGAIN)
         signal.signal(signal.SIGPROF, before)
 
 

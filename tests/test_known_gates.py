@@ -92,6 +92,12 @@ ADMITTED = [
     known("a hole and a cosine", "weight", "3/5*(20*r - 20)/sinh(20*r - 20) + "
           "2/5*Piecewise(((1 + cos(5*pi*(r - 1)))/2, Abs(5*r - 5) < 1), (0, True))"),
     known("softsign by value and a narrow bell", "value", "(r - 1)/(2 + 2*Abs(r - 1)) + sqrt(pi)*erf(29*(r - 1))/116"),
+    known("a hole mixed with a bump", "weight", f"(1 - exp(-{U}^2))/(2*{U}^2) + "
+          f"Piecewise((exp(1 - 1/(1 - {U}^2))/2, Abs{U} < 1), (0, True))"),
+    known("a hole times a cosine", "weight", "(1 - exp(-(7*r - 7)^2))/(7*r - 7)^2*"
+          "Piecewise(((1 + cos(pi*(r - 1)))/2, Abs(r - 1) < 1), (0, True))"),
+    known("a hole times a bell of another shape", "weight", "sech(r - 1 + (r - 1)^3)^2*(7*r - 7)/sinh(7*r - 7)"),
+    known("a hole and a triangle", "weight", "(1 - exp(-(7*r - 7)^2))/(3*(7*r - 7)^2) + 2/3*Max(0, 1 - Abs(4*r - 4))"),
     known("the square of a hole", "weight", f"(tanh({U})/{U})^2"),
     known("a power of a hole", "weight", f"({U}/sinh({U}))^(3/2)"),
     known("a hole at 1 over a sine", "weight", f"{U}/sinh({U})"),

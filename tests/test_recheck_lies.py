@@ -65,6 +65,13 @@ def around_one(*forms: str, claim: str = "weight decays", rule: str = "derivativ
     return {"sections": [section("0", "1", "r", claim, left, rule), section("1", "oo", "r", claim, right, rule)]}
 
 
+def in_parts(form: str, *factors: str) -> Json:
+    """Two sections in r, with decay shown by factors in the right one."""
+    cell = around_one("exp(r-1)", form)
+    cell["sections"][1]["weight decays"].update(leaves={"rule": "each"}, parts=[factors])
+    return cell
+
+
 def ending(term: str, form: str) -> Json:
     """The same without claims, and the limit at infinity of one term."""
     return {**around_one(), "infinity": [{"term": term, "rule": "limit", "form": form}]}
@@ -82,6 +89,7 @@ def three(claim: str, form: str, rule: str) -> Json:
 
 CAUCHY, HALF_CAUCHY = "1/(1+(r-1)^2)", "1/(2+(r-1)^2)"
 BEYOND_1 = f"Piecewise(({CAUCHY}, r <= 1),(7, {{}} > 0),({CAUCHY},True))"
+RIGHT_OF_1 = "Piecewise((exp(r-1), r <= 1),({},True))"
 POLE = "1 - 1/(r-2)^2"
 ONE = "(tan(3*pi/11) + 4*sin(2*pi/11))/sqrt(11)"
 ZERO_BY_ZERO = "((r+1)**2 - r**2 - 2*r - 1)/((r+2)**2 - r**2 - 4*r - 4)"
@@ -130,6 +138,17 @@ PROOFS: dict[str, tuple[str, str | None, str, Json]] = {
     "a numerator of the wrong sign at the end": (
         'weight = "exp((r-1)/9 - (r-1)^2)"', None, "monotone-decay",
         around_one("exp((r-1)/9 - (r-1)^2)", rule="fraction-1"),
+    ),
+    "w growing, as a product of factors that fall below 0": (
+        f'weight = "{RIGHT_OF_1.format("(1-r)*(2-r)")}"', None, "monotone-decay", in_parts("(1-r)*(2-r)", "1-r", "2-r"),
+    ),
+    "w growing, as a product of other factors": (
+        f'weight = "{RIGHT_OF_1.format("r*exp(-r/9)/3")}"', None, "monotone-decay",
+        in_parts("r*exp(-r/9)/3", "1/3", "exp(-r/9)"),
+    ),
+    "w growing, as a product of factors of which one does": (
+        f'weight = "{RIGHT_OF_1.format("r*exp(-r/9)/3")}"', None, "monotone-decay",
+        in_parts("r*exp(-r/9)/3", "r/3", "exp(-r/9)"),
     ),
     "w(1) is 0/0": (
         f'weight = "Piecewise(({HALF_CAUCHY}, r<1),({NUMBER_BY_ZERO}, r<=1),({HALF_CAUCHY},True))"', None, "unit-peak",

@@ -1,5 +1,6 @@
 """No work goes on beyond its time, wherever the interruption strikes."""
 
+import time
 import weakref
 from contextlib import suppress
 
@@ -18,6 +19,18 @@ def forever() -> None:
 def test_work_that_takes_too_long_is_interrupted() -> None:
     with pytest.raises(OutOfTime):
         within(0.05, forever)
+
+
+def test_time_taken_inside_a_shorter_limit_counts_for_the_longer_one() -> None:
+    def again_and_again() -> None:
+        for _ in range(20):
+            with suppress(OutOfTime):
+                within(0.1, forever)
+
+    began = time.process_time()
+    with suppress(OutOfTime):
+        within(0.3, again_and_again)
+    assert time.process_time() - began < 1
 
 
 def test_an_interruption_that_gets_lost_is_tried_again() -> None:

@@ -141,9 +141,14 @@ def bound_evidence(
             name = f"falls-{name}"
         return {"rule": name}
 
-    found = {"form": sympy.sstr(form), "leaves": tree(whole, [(leaf.box, rule(leaf)) for leaf in leaves])}
+    found: dict[str, object] = {
+        "form": sympy.sstr(form),
+        "leaves": tree(whole, [(leaf.box, rule(leaf)) for leaf in leaves]),
+    }
     if any(leaf.rule.endswith("inverse") for leaf in leaves):
         found["inverse"] = sympy.sstr(prover.inverse_slope)
+    if any(leaf.rule.endswith("each") for leaf in leaves):
+        found["parts"] = [[sympy.sstr(factor) for factor in factors] for factors in prover.parts]
     return found
 
 

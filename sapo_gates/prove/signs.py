@@ -12,7 +12,8 @@ each only where the enclosure of w shows that w is continuous on the box:
     fraction-k      w > 0 on the box, and w'/w as one fraction N/D: D has one sign, N, ..., N^(k-1) are right at the
                     section's end that the box touches, and N^(k) is on the whole box; needed where that end is a
                     removable singularity, or where intervals lose what w'/w is further on
-    each            every term of w by itself: by derivative, log-derivative, an anchor-k or a fraction-k
+    each            every term of w by itself, or every factor of it where all are >= 0, or what it is a root of: by
+                    derivative, log-derivative, an anchor-k or a fraction-k
 
 of the claim "w >= 0": `bound`, or `fraction-k` for w itself; and of the claim "w <= 1": `bound`, or one of the above on
 a box that starts at r = 1, where w = 1, or `falls-` and one of the above on a box that reaches to infinity and at whose
@@ -29,7 +30,7 @@ from functools import cache, cached_property, partial
 from typing import Literal, cast
 
 import sympy
-from sympy import Add, Expr, Mul, Rational, Symbol
+from sympy import Add, Expr, Mul, Pow, Rational, Symbol
 
 from sapo_gates.derive import derivative
 from sapo_gates.functions import substitute
@@ -37,7 +38,7 @@ from sapo_gates.prove.boxes import Box, Budget, Closed, Open, Range, Rule, Viola
 from sapo_gates.prove.enclose import Enclosure, compiled
 from sapo_gates.prove.forms import derivative_by_terms, log_derivative, tamed
 from sapo_gates.prove.interval import ZERO, Interval, NowhereDefined, Undefined
-from sapo_gates.prove.removable import as_fraction, centred, is_zero_at
+from sapo_gates.prove.removable import as_fraction, centred, denominators, is_zero_at
 from sapo_gates.prove.sections import Branch, Section, as_end
 
 MAX_ANCHOR_ORDER = 4
@@ -47,6 +48,7 @@ EACH = ("derivative", "log-derivative")
 FALLING = (*EACH, "terms", "inverse")
 
 End = Literal["lower", "upper"]
+ENDS: tuple[End, End] = ("lower", "upper")
 Link = tuple[Enclosure, bool]
 """A derivative, and whether it is 0 at an end of its section for every parameter."""
 NOTHING = Interval(ZERO, ZERO)
@@ -180,7 +182,7 @@ class SectionProver:
             *((f"anchor-{k}", self._anchor_rule(k)) for k in range(2, MAX_ANCHOR_ORDER + 1)),
             *((name, positive(rule)) for name, rule in self._fraction_rules(self._log_derivative, -self.outward)),
             ("inverse", inverse_rule),
-            *([("each", self._each_rule())] if isinstance(self.section.weight, Add) else []),
+            *([("each", self._each_rule())] if self.is_composed else []),
         ]
         return [(name, licensed(rule)) for name, rule in rules]
 
@@ -195,10 +197,9 @@ class SectionProver:
 
     def _touched(self, box: Box) -> list[End]:
         """The section's finite ends that the box reaches."""
-        ends: tuple[End, ...] = ("lower", "upper")
         return [
             end
-            for end in ends
+            for end in ENDS
             if self._point(end) is not None and getattr(box[self.t], end) == getattr(self.section, f"t_{end}")
         ]
 
@@ -234,19 +235,45 @@ class SectionProver:
             sign = -sign if end == "upper" else sign
         return True
 
-    def _each_rule(self) -> Rule:
-        ways = []
-        for term in Add.make_args(self.section.weight):
-            rules = SectionProver(self.branch, replace(self.section, weight=term)).decay_rules()
-            ways.append([rule for name, rule in rules if name in EACH or name.startswith(("anchor", "fraction"))])
+    @cached_property
+    def parts(self) -> list[list[Expr]]:
+        """The terms of w, each as factors that may fall one by one: a hole's numerator stays with its denominator."""
+        return [self._factors(term) for term in Add.make_args(self.section.weight)]
 
-        def settled(way: list[Rule], ranges: Mapping[Symbol, Interval], box: Box) -> bool:
+    @property
+    def is_composed(self) -> bool:
+        """Whether there are parts to look at one by one."""
+        return len(self.parts) > 1 or len(self.parts[0]) > 1 or _root(self.parts[0][0]) is not None
+
+    def _factors(self, term: Expr) -> list[Expr]:
+        ends = [point for end in ENDS if (point := self._point(end)) is not None]
+        holes = {p for p in ends if any(is_zero_at(e, self.t, p) for e in denominators(term, self.t))}
+        constant, varying = term.as_independent(self.t, as_Add=False)
+        hole, rest = [], []
+        for factor in Mul.make_args(cast(Expr, varying)):
+            bases = (*denominators(factor, self.t), getattr(factor, "base", factor))
+            is_whole = any(is_zero_at(base, self.t, point) for base in bases for point in holes)
+            (hole if is_whole else rest).append(factor)
+        first, *others = [Mul(*hole), *rest] if hole else rest
+        return [constant * first, *others]
+
+    def _each_rule(self) -> Rule:
+        ways = [[self._part_rule(factor, len(factors) > 1) for factor in factors] for factors in self.parts]
+        return lambda ranges, box: all(rule(ranges, box) for rules in ways for rule in rules)
+
+    def _part_rule(self, part: Expr, is_factor: bool) -> Rule:
+        """A term falls, or a factor that is >= 0: a product of such falls, and so does a root of one."""
+        prover = SectionProver(self.branch, replace(self.section, weight=_root(part) or part))
+        rules = [rule for name, rule in prover.decay_rules() if name in EACH or name.startswith(("anchor", "fraction"))]
+
+        def settled(ranges: Mapping[Symbol, Interval], box: Box) -> bool:
             try:
-                return any(rule(ranges, box) for rule in way)
-            except Violation:  # of one term, which says nothing about their sum
+                is_licensed = not is_factor or prover.weight(ranges).is_nonnegative
+                return is_licensed and any(rule(ranges, box) for rule in rules)
+            except (Violation, Undefined):  # of one part, which says nothing about the whole
                 return False
 
-        return lambda ranges, box: all(settled(way, ranges, box) for way in ways)
+        return settled
 
     def _fraction_rules(self, expression: Expr, sign: int) -> list[tuple[str, Rule]]:
         """sign * expression >= 0 by its numerator, where a box touches an end of the section."""
@@ -367,6 +394,12 @@ class SectionProver:
         decay = self.decay_rules()
         near = [(name, next_to_one(rule)) for name, rule in decay]
         return [bound, *near, *((f"falls-{name}", falls(rule)) for name, rule in decay if name in FALLING)]
+
+
+def _root(part: Expr) -> Expr | None:
+    """What the part is a root of."""
+    is_root = isinstance(part, Pow) and part.exp.is_Rational and part.exp.is_positive and not part.exp.is_Integer
+    return cast(Expr, part.base) if is_root else None
 
 
 def exact_range(value: Rational) -> Range:

@@ -16,7 +16,8 @@ continuous, since a derivative says nothing about what jumps, as atan(1/(r - 3))
                       by Taylor's formula for q' from there
         fraction-k    the k-th derivative of the numerator, in the same way, and the denominator of q'/q as one
                       fraction, where q has one sign
-        each          every term's q' by one of these
+        each          q as the certificate spells it, a sum of products: every term by one of these, or every factor of
+                      it, all >= 0, or what these are roots of
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -27,7 +28,7 @@ from functools import cached_property
 from typing import Any, Literal, cast
 
 import sympy
-from sympy import Add, Expr, Integer, Pow, Symbol
+from sympy import Add, Expr, Integer, Mul, Pow, Symbol
 
 from sapo_gates.functions import substitute
 from sapo_gates.gate import Kind
@@ -83,6 +84,10 @@ def _show(branch: Branch, section: Section, claim: Claim, entry: Entry) -> None:
         inverse = branch.read(entry["inverse"], section.t, section.s)
         require(_is_spelled(curve.slope(1), inverse, section), "the derivative is not {}", entry["inverse"])
         curve.images["inverse"] = span_of(inverse)
+    if "parts" in entry:
+        spelled = [[branch.read(factor, section.t) for factor in factors] for factors in entry["parts"]]
+        require(same(Add(*(Mul(*factors) for factors in spelled)), form), "the parts do not make up {}", form)
+        curve.parts = [[Curve(section, factor) for factor in factors] for factors in spelled]
     for box, leaf in parts(entry["leaves"], section.box):
         holds = False
         with suppress(Undefined):
@@ -147,6 +152,7 @@ class Curve:
         self.section, self.t, self.form = section, section.t, form
         self.slopes = [form]
         self.images: dict[str, Image] = {}
+        self.parts: list[list[Curve]] = []
         self.fractions: dict[tuple[Expr, Fraction], tuple[list[Expr], Expr]] = {}
 
     def slope(self, k: int) -> Expr:
@@ -214,7 +220,11 @@ class Curve:
         """Whether q, continuous on the leaf, does not grow away from r = 1 there, by the rule."""
         outward = self.section.outward
         if rule == "each":
-            return all(term.decays_somehow(leaf) for term in self.terms)
+            return bool(self.parts) and all(
+                (len(factors) == 1 or factor.image("form", leaf).low >= 0) and factor.decays_somehow(leaf)
+                for factors in self.parts
+                for factor in factors
+            )
         if rule in ANCHORS:
             slopes = [self.slope(j) for j in range(1, int(rule[-1]) + 1)]
             return any(self._anchored(slopes, end, leaf, -outward) for end in self.ends(leaf))
@@ -227,7 +237,9 @@ class Curve:
         return bool(total.high <= 0 if outward > 0 else total.low >= 0)
 
     def decays_somehow(self, leaf: Box) -> bool:
-        """By one of the rules that may settle a single term."""
+        """By one of the rules that may settle a single term or factor."""
+        if isinstance(self.form, Pow) and self.form.exp.is_Rational and self.form.exp > 0 and self.form.exp.q != 1:
+            return Curve(self.section, self.form.base).decays_somehow(leaf)  # at least 0, as what has a root is
         for rule in ("derivative", "terms", *ANCHORS, *FRACTIONS):
             with suppress(Undefined):
                 self.image("form", leaf)  # continuous on the leaf

@@ -98,6 +98,24 @@ def test_higher_derivatives_count_only_where_those_before_them_are_right_at_the_
 
 
 @pytest.mark.parametrize(
+    ("text", "holds"),
+    [
+        ("sech(r)*exp(-r)", True),
+        ("(3 - r)*exp(-r)", True),
+        ("sqrt(3 - r)", True),
+        ("exp(-r) + sech(r)*(3 - r)", True),
+        ("(1 - r)*exp(-r)", False),  # below 0, where a falling factor makes it rise
+        ("(1 - r)*(2 - r)", False),
+        ("r*exp(-r)", False),
+        ("sech(r)*(2 + (r - 1)^2)", False),
+    ],
+)
+def test_a_product_falls_with_its_factors_only_where_none_is_negative(text: str, holds: bool) -> None:
+    with working_precision():
+        assert settles(provers(text)[1], "each", Fraction(5, 4), Fraction(5, 2)) == holds
+
+
+@pytest.mark.parametrize(
     ("text", "claim"),
     [
         ("r", "decay"),
