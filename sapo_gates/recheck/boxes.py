@@ -231,11 +231,13 @@ def sign_over(expression: Expr, box: Box) -> int:
             found = {_sign_by_coefficients(assigned(expression, face)) for face in _faces(expression, box)}
             if len(found) == 1 and None not in found:
                 return int(*found)  # type: ignore[arg-type]
-    for symbol in set(box) & expression.free_symbols if is_defined(expression, box) else ():
+    used = [symbol for symbol in box if symbol in expression.free_symbols]
+    for symbol in used if is_defined(expression, box) else ():
         one = box[symbol]
         for end, belongs, away in ((one.low, one.low_in, 1), (one.high, one.high_in, -1)):
             if isinstance(end, Fraction) and not belongs and _is_zero_at(expression, symbol, end, box):
-                return away * sign_over(slope(expression, symbol), box)
+                with suppress(RecheckFailed):  # another variable may do
+                    return away * sign_over(slope(expression, symbol), box)
     raise RecheckFailed(f"the sign of {expression} is not certain")
 
 
