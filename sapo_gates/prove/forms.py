@@ -87,10 +87,7 @@ def complemented(expression: Expr) -> Expr:
     if not expression.has(*COMPLEMENTS):
         return expression
 
-    def spelled(total: Expr) -> Expr:
-        factored = tamed(sympy.factor, total)
-        if isinstance(factored, Mul):
-            return factored.replace(lambda e: e.is_Add, spelled)
+    def complement(total: Expr) -> Expr:
         constant, rest = total.as_coeff_Add()
         for term in Add.make_args(rest) if constant else ():
             factor, function = term.as_coeff_Mul()
@@ -100,7 +97,12 @@ def complemented(expression: Expr) -> Expr:
                 return constant * COMPLEMENTS[function.func](-function.args[0]) + (rest - term)
         return total
 
-    return expression.replace(lambda e: e.is_Add, spelled)
+    def spelled(total: Expr) -> Expr:
+        factors = [factor.as_base_exp() for factor in Mul.make_args(tamed(sympy.factor, total))]
+        found = [(complement(base), power) for base, power in factors]
+        return Mul(*(base**power for base, power in found)) if found != factors else total
+
+    return expression.replace(lambda e: e.is_Add and e.has(*COMPLEMENTS), spelled)
 
 
 def grouped(expression: Expr) -> Expr:
