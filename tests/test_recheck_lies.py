@@ -150,6 +150,16 @@ PROOFS: dict[str, tuple[str, str | None, str, Json]] = {
         f'weight = "{RIGHT_OF_1.format("r*exp(-r/9)/3")}"', None, "monotone-decay",
         in_parts("r*exp(-r/9)/3", "r/3", "exp(-r/9)"),
     ),
+    "phi swinging on for ever": (
+        'weight = "cos(r-1)/r"', None, "vanishing-score", ending("cos(r-1)/r", "cos(r-1)"),
+    ),
+    "phi coming back to 0 and growing in between": (
+        'weight = "sin(r)^2*exp(-1/r)"', None, "vanishing-score", ending("sin(r)^2*exp(-1/r)", "r*sin(r)^2*exp(-1/r)"),
+    ),
+    "a limit of w at 0 where it swings": (
+        'weight = "cos(1/r)"', None, "weight(0) <= 1",
+        {**around_one(), "zero": [{"term": "cos(1/r)", "rule": "limit", "form": "cos(1/r)"}]},
+    ),
     "w(1) is 0/0": (
         f'weight = "Piecewise(({HALF_CAUCHY}, r<1),({NUMBER_BY_ZERO}, r<=1),({HALF_CAUCHY},True))"', None, "unit-peak",
         around_one(HALF_CAUCHY),

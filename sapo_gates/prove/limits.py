@@ -1,7 +1,8 @@
 """Limits as one variable goes to an end, for whole ranges of the parameters at once.
 
 Every operation continues to the extended line where that is continuous (tanh(oo) = 1, 1/oo = 0+), and refuses where
-it is not (0 * oo, oo - oo): a limit is either certain or not claimed. SymPy's own `limit` is not used, because it
+it is not (0 * oo, oo - oo): a limit is either certain or not claimed. What swings without end, as a sine does, stays in
+an interval, and has a limit where something squeezes that to one number. SymPy's own `limit` is not used, because it
 cannot be checked.
 """
 
@@ -23,11 +24,13 @@ class Limit:
     """+-oo, or a number that lies in the interval for every parameter value.
 
     approach: +1 or -1 if the limit is 0 and reached from above or from below.
+    swings: there need be no limit, but all that the expression comes back to lies in the interval.
     """
 
     infinite: Literal[-1, 0, 1] = 0
     interval: Interval | None = None
     approach: Literal[-1, 0, 1] = 0
+    swings: bool = False
 
     @property
     def finite(self) -> Interval:
@@ -89,6 +92,14 @@ def limit(
     Raises:
         Undefined: an indeterminate form, or a function whose continuation is not known; nothing is claimed.
     """
+    found = _near(expression, variable, end, parameters, rates)
+    if found.swings:
+        raise Undefined("no limit")
+    return found
+
+
+def _near(expression: Expr, variable: Symbol, end: Limit, parameters: Mapping[Symbol, Interval], rates: int) -> Limit:
+    """The same, or what the expression swings in."""
     if variable not in expression.free_symbols:
         return Limit(interval=compiled(expression)(parameters))
     if expression == variable:
@@ -100,7 +111,7 @@ def limit(
         return limit(g, variable, end, parameters, rates).is_zero
 
     grouped = _grouped(expression, variable)
-    arguments = [limit(argument, variable, end, parameters, rates) for argument in grouped]
+    arguments = [_near(argument, variable, end, parameters, rates) for argument in grouped]
     match expression:
         case Add():
             return _sum(arguments)
@@ -117,7 +128,7 @@ def limit(
                 *(
                     e
                     for e, found in zip(grouped, arguments, strict=True)
-                    if not found.is_away_from_zero or found.infinite
+                    if found.infinite or not (found.is_away_from_zero or found.swings)
                 )
             )
             rate = sympy.expand(variable * log_derivative(decisive, variable))
@@ -199,7 +210,7 @@ def _sum(terms: list[Limit]) -> Limit:
     for term in terms[1:]:
         total = total + term.finite
     approaches: set[Literal[-1, 0, 1]] = {term.approach for term in terms}
-    return Limit(interval=total, approach=approaches.pop() if len(approaches) == 1 else 0)
+    return Limit(interval=total, approach=approaches.pop() if len(approaches) == 1 else 0, swings=_swing(terms))
 
 
 def _product(factors: list[Limit]) -> Limit:
@@ -212,7 +223,11 @@ def _product(factors: list[Limit]) -> Limit:
     for factor in factors[1:]:
         total = total * factor.finite
     zero = any(factor.is_zero for factor in factors)
-    return Limit(interval=total, approach=sign if zero else 0)
+    return Limit(interval=total, approach=sign if zero else 0, swings=_swing(factors) and not zero)
+
+
+def _swing(parts: list[Limit]) -> bool:
+    return any(part.swings for part in parts)
 
 
 def _power(base: Limit, exponent: Rational) -> Limit:
@@ -231,7 +246,7 @@ def _power(base: Limit, exponent: Rational) -> Limit:
             return Limit(infinite=direction)
         even = exponent.q == 1 and exponent.p % 2 == 0 and base.sign != 0
         return Limit(interval=base.finite, approach=1 if even else base.approach)
-    return Limit(interval=power(base.finite, exponent))
+    return Limit(interval=power(base.finite, exponent), swings=base.swings)
 
 
 def _function(function: object, argument: Limit) -> Limit:
@@ -241,6 +256,8 @@ def _function(function: object, argument: Limit) -> Limit:
         if function is sympy.atan:
             value = compiled(sympy.pi / 2)({})
             return Limit(interval=value if argument.infinite > 0 else -value)
+        if function in (sympy.sin, sympy.cos):
+            return Limit(interval=Interval(-ONE, ONE), swings=True)
         if function not in _AT_INFINITY:
             raise Undefined(f"no limit known for {function}")
         return _AT_INFINITY[function][argument.infinite > 0]
@@ -248,4 +265,5 @@ def _function(function: object, argument: Limit) -> Limit:
         return TO_MINUS_INFINITY
     dummy = Symbol("argument")
     value = compiled(function(dummy))({dummy: argument.finite})  # type: ignore[operator]
-    return Limit(interval=value, approach=argument.approach if function in SLOPES_AT_ZERO and argument.is_zero else 0)
+    approach = argument.approach if function in SLOPES_AT_ZERO and argument.is_zero else 0
+    return Limit(interval=value, approach=approach, swings=argument.swings)

@@ -1,7 +1,8 @@
 """Limits on the extended line: certain for every parameter value in its range, or refused.
 
 Every operation is continued to +-oo where it is continuous there (tanh(oo) = 1, 1/oo = 0 from above); 0 * oo, oo - oo
-and their kind are refused.
+and their kind are refused. Sine and cosine have no limit there, but stay in [-1, 1], which something else may squeeze
+to one number.
 """
 
 from collections.abc import Callable, Mapping
@@ -23,10 +24,14 @@ Box = Mapping[Symbol, Span]
 
 @dataclass(frozen=True)
 class Limit:
-    """span None: infinity of that sign; else a number in the span, and sign the side a limit 0 is reached from."""
+    """span None: infinity of that sign; else a number in the span, and sign the side a limit 0 is reached from.
+
+    swings: there need be no limit, but all accumulation points lie in the span.
+    """
 
     span: Span | None
     sign: int = 0
+    swings: bool = False
 
     @property
     def is_infinite(self) -> bool:
@@ -92,6 +97,14 @@ def limit(expression: Expr, variable: Symbol, end: Limit, box: Box, rates: int =
     Raises:
         Undefined: an indeterminate form, or nothing is known.
     """
+    found = _near(expression, variable, end, box, rates)
+    if found.swings:
+        raise Undefined("no limit")
+    return found
+
+
+def _near(expression: Expr, variable: Symbol, end: Limit, box: Box, rates: int) -> Limit:
+    """The same, or what the expression swings in."""
     if expression == variable:
         return end
     if variable not in expression.free_symbols:
@@ -102,7 +115,7 @@ def limit(expression: Expr, variable: Symbol, end: Limit, box: Box, rates: int =
     if isinstance(expression, Add | Mul):  # what is rational in it together: (r + 1)/r has a limit, 1/r * (r + 1) none
         rational = [a for a in arguments if a.is_rational_function(variable)]
         arguments = [expression.func(*rational), *(a for a in arguments if a not in rational)]
-    parts = [limit(argument, variable, end, box, rates) for argument in arguments]
+    parts = [_near(argument, variable, end, box, rates) for argument in arguments]
     try:
         return _operation(expression, parts)
     except Undefined:
@@ -119,7 +132,7 @@ def limit(expression: Expr, variable: Symbol, end: Limit, box: Box, rates: int =
     if equivalent != expression:
         return limit(equivalent, variable, end, box, rates)
     found = zip(arguments, parts, strict=True)
-    decisive = Mul(*(a for a, part in found if part.is_infinite or not part.near or part.is_zero))
+    decisive = Mul(*(a for a, part in found if part.is_infinite or part.is_zero or not (part.near or part.swings)))
     rate = limit(sympy.expand(variable * log_slope(decisive, variable)), variable, end, box, rates - 1)
     # e goes like x^p, or faster, where p is the limit of x (log |e|)'
     sign, grows = prod(part.near for part in parts), -1 if end.is_zero else 1
@@ -207,7 +220,7 @@ def _sum(terms: list[Limit]) -> Limit:
         return Limit(None, infinities.pop())
     total = reduce(add, (term.number for term in terms))
     sides = {term.sign if term.is_zero else 0 for term in terms}
-    return Limit(total, sides.pop() if len(sides) == 1 else 0)
+    return Limit(total, sides.pop() if len(sides) == 1 else 0, _swing(terms))
 
 
 def _product(factors: list[Limit]) -> Limit:
@@ -220,7 +233,11 @@ def _product(factors: list[Limit]) -> Limit:
         return Limit(None, sign)
     if any(factor.is_zero for factor in factors):
         return Limit(Span(ZERO, ZERO), sign)
-    return Limit(reduce(mul, (factor.number for factor in factors)))
+    return Limit(reduce(mul, (factor.number for factor in factors)), 0, _swing(factors))
+
+
+def _swing(parts: list[Limit]) -> bool:
+    return any(part.swings for part in parts)
 
 
 def _power(base: Limit, exponent: Rational) -> Limit:
@@ -233,7 +250,7 @@ def _power(base: Limit, exponent: Rational) -> Limit:
         if grows and sign == 0:
             raise Undefined("1/0 from both sides")
         return Limit(None, sign) if grows else Limit(Span(ZERO, ZERO), sign)
-    return Limit(base.number.power(exponent))
+    return Limit(base.number.power(exponent), 0, base.swings)
 
 
 def _of(function: object, argument: Limit) -> Limit:
@@ -243,6 +260,8 @@ def _of(function: object, argument: Limit) -> Limit:
         if function is sympy.atan:
             half = span_of(argument.sign * sympy.pi / 2)({})
             return Limit(half)
+        if function in (sympy.sin, sympy.cos):
+            return Limit(Span(-ONE, ONE), 0, True)
         if function not in TAILS:
             raise Undefined(f"no limit of {function} at infinity")
         return TAILS[function][argument.sign > 0]
@@ -251,4 +270,4 @@ def _of(function: object, argument: Limit) -> Limit:
     if function not in EVERYWHERE:
         raise Undefined(f"no limit of {function}")
     image = FUNCTIONS[function][1](argument.number)
-    return Limit(image, argument.sign if argument.is_zero and function in ODD else 0)
+    return Limit(image, argument.sign if argument.is_zero and function in ODD else 0, argument.swings)

@@ -7,7 +7,7 @@ import pytest
 import sympy
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
-from sympy import Symbol, atan, erfc, exp, log, sech, sin, tanh
+from sympy import Symbol, atan, cos, erfc, exp, log, sech, sin, tanh
 
 from sapo_gates.functions import sigmoid
 from sapo_gates.prove.interval import Interval, Undefined
@@ -60,6 +60,13 @@ def seen(found: Limit) -> str:
         (exp(X) * erfc(P * X) ** 2, "oo", "0+"),
         (X / erfc(P * X), "oo", "oo"),
         (exp(-X) / erfc(P * X), "oo", "oo"),
+        (cos(P * X) / X, "oo", "0"),
+        (X * exp(-(X**2)) * (1 + cos(P * X) / 100), "oo", "0+"),
+        (X * sin(X) ** 2 / (1 + X**2), "oo", "0"),
+        (X * sin(1 / X), "0+", "0"),
+        (X * (2 + cos(X)), "oo", "oo"),
+        (X + sin(X), "oo", "oo"),
+        (tanh(X + cos(X)), "oo", "[1.00000000000, 1.00000000000]"),
     ],
     ids=str,
 )
@@ -82,6 +89,10 @@ def test_a_certain_limit_is_found_for_every_parameter(expression: sympy.Expr, en
         (sympy.gamma(X), "oo"),
         (sympy.sqrt(-X), "oo"),
         (log(sin(X)), "oo"),
+        (2 + cos(X), "oo"),
+        (X * (1 + cos(X)), "oo"),
+        (sympy.sqrt(1 - cos(X)) / X, "oo"),
+        (exp(-X) / cos(X), "oo"),
     ],
     ids=str,
 )
