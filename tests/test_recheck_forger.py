@@ -20,7 +20,7 @@ import sympy
 from sympy import Expr
 
 from sapo_gates.certificate import certify
-from sapo_gates.errors import RecheckFailed
+from sapo_gates.errors import GateTextError, RecheckFailed
 from sapo_gates.gate import Gate
 from sapo_gates.gatefile import parse_gate
 from sapo_gates.prove.evidence import section_entry
@@ -106,11 +106,17 @@ def user_gate(text: str, domain: str | None) -> Gate:
 
 
 def answered(name: str, gate: Gate, ids: tuple[str, ...]) -> dict[str, Any]:
-    """What the prover says of it, in a fresh copy."""
+    """What the prover says of it, in a fresh copy; nothing of a gate that it refuses."""
     if name not in _certificates:
         stated = [id_ for id_ in ids if id_ not in PROFILES["trust-region"]]
-        made = certify(gate, profile="trust-region", require=stated, budget=2)
-        _certificates[name] = json.loads(json.dumps(made.to_json()))
+        try:
+            made = certify(gate, profile="trust-region", require=stated, budget=2).to_json()
+        except GateTextError:
+            like = user_gate('weight = "1/(1 + tau^2*(r-1)^2)"', str(gate.parameters[0].domain))
+            made = certify(like, profile="trust-region", require=stated).to_json()
+            made["gate"] = {"name": gate.name, "text": gate.text, "digest": gate.digest}
+            silence(made)
+        _certificates[name] = json.loads(json.dumps(made))
     return copy.deepcopy(_certificates[name])
 
 

@@ -176,6 +176,8 @@ class Join:
             if not (outwards if rising else up or down):
                 continue
             ratio = substitute(substitute(self.branch.chart.ratio, {self.branch.chart.x: self.at}), at)
+            if not ratio.is_positive:  # the chart may go on below r = 0
+                continue
             kind, where = _exact_place(ratio)
             return Witness(
                 kind=kind,

@@ -21,14 +21,13 @@ from sympy import Dummy, Expr, Pow, Rational, Symbol
 from sapo_gates.errors import RecheckFailed
 from sapo_gates.functions import substitute
 from sapo_gates.gate import Domain
-from sapo_gates.recheck.formulas import slope
+from sapo_gates.recheck.formulas import NOT_FINITE, assigned, slope
 from sapo_gates.recheck.identities import same, tidy
 from sapo_gates.recheck.spans import Span, Undefined, span_of
 
 Bound = Fraction | float
 INFINITE = float("inf")
 NUMBER = re.compile(r"-?\d{1,4000}(/(?!0+$)\d{1,4000})?", re.ASCII)
-NOT_FINITE = (sympy.nan, sympy.zoo, sympy.oo, -sympy.oo, sympy.AccumBounds)
 
 
 def require(holds: object, says: str, *about: object) -> None:
@@ -183,18 +182,6 @@ def value_at(formula: Expr, t: Symbol, at: Expr, box: Box) -> Expr:
                 if not (base.is_positive or (base.low >= 0 and exponent.is_positive)):
                     raise Undefined(f"{node} at {t} = {at}")
     return substitute(formula, {t: at})
-
-
-def assigned(expression: Expr, values: Mapping[Any, Any]) -> Expr:
-    """The expression at these values of symbols.
-
-    Raises:
-        Undefined: an operation in it is not; SymPy would go on, and takes 1/log(0) for 0.
-    """
-    for node in sympy.preorder_traversal(expression) if values else ():
-        if isinstance(node, Pow | sympy.Function) and substitute(cast(Expr, node), values).has(*NOT_FINITE):
-            raise Undefined(f"{node} at {values}")
-    return substitute(expression, values)
 
 
 def is_defined(expression: Expr, box: Box) -> bool:

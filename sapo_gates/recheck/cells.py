@@ -26,7 +26,6 @@ from sapo_gates.recheck.boxes import (
     INFINITE,
     Box,
     Range,
-    assigned,
     enclose,
     end,
     everywhere,
@@ -39,7 +38,7 @@ from sapo_gates.recheck.boxes import (
     spans,
     value_at,
 )
-from sapo_gates.recheck.formulas import CORNERS, convert, piece, slope
+from sapo_gates.recheck.formulas import CORNERS, assigned, convert, piece, slope
 from sapo_gates.recheck.identities import quotient, same, tidy
 from sapo_gates.recheck.limits import ABOVE, DOWN, UP, Limit, limit
 from sapo_gates.recheck.spans import Undefined, span_of
@@ -178,11 +177,7 @@ class Branch:
 
     def _piece(self, ratio: dict[Symbol, Expr], cell: Box, box: Box) -> Expr:
         """The smooth formula that the text is at the ratio."""
-        points, declared = points_of(cell), self.declared
-        with suppress(Undefined):  # which a piece that is not taken may be there
-            declared = assigned(declared, points)
-        formula = piece(declared, lambda one: sign_over(assigned(one, {**points, **ratio}), box))
-        return assigned(formula, points)
+        return piece(self.declared, points_of(cell), lambda switch: sign_over(assigned(switch, ratio), box))
 
     def value_exists(self, section: Section) -> None:
         """Where f is declared: what its derivative w no longer shows is defined on the section."""

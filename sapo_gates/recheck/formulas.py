@@ -1,51 +1,80 @@
 """From the gate's text to smooth formulas: corners resolved, derivatives."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, cast
 
 import sympy
-from sympy import Add, Expr, Integer, Mul, Piecewise, Pow, Symbol
+from sympy import Add, Dummy, Expr, Integer, Mul, Piecewise, Pow, Symbol
 from sympy.core.relational import Relational
 
 from sapo_gates.functions import r, sigmoid, substitute
 from sapo_gates.gate import Kind
+from sapo_gates.recheck.spans import Undefined
 
-Sign = Callable[[Expr], int]
-"""The sign that a function has at the places in question."""
 CORNERS = (Piecewise, sympy.Abs, sympy.Max, sympy.Min, sympy.sign)
+NOT_FINITE = (sympy.nan, sympy.zoo, sympy.oo, -sympy.oo, sympy.AccumBounds)
+Values = Mapping[Any, Any]
+Sign = Callable[[Expr], int]
+"""The sign that a smooth formula has at the places in question."""
 
 
-def piece(expression: Expr, sign: Sign) -> Expr:
-    """The smooth formula that the expression is where its corners' switches have these signs."""
-    inmost_first = sympy.postorder_traversal(expression)
-    corner: Any = next((node for node in inmost_first if isinstance(node, CORNERS)), None)
-    if corner is None:
-        return expression
-    return piece(substitute(expression, {corner: _choice(corner, sign)}), sign)
+def assigned(expression: Expr, values: Values) -> Expr:
+    """The expression at these values of symbols.
+
+    Raises:
+        Undefined: an operation in it is not; SymPy would go on, and takes 1/log(0) for 0.
+    """
+    for node in sympy.preorder_traversal(expression) if values else ():
+        if isinstance(node, Pow | sympy.Function) and substitute(cast(Expr, node), values).has(*NOT_FINITE):
+            raise Undefined(f"{node} at {values}")
+    return substitute(expression, values)
 
 
-def _choice(corner: Any, sign: Sign) -> Expr:
+def piece(expression: Expr, values: Values, sign: Sign) -> Expr:
+    """The smooth formula that the expression is at these values, where its corners' switches have these signs."""
+    corners: dict[Any, Any] = {corner: Dummy(real=True) for corner in _outermost(expression)}
+    around = assigned(substitute(expression, corners), values)
+    chosen = {}
+    for corner, symbol in corners.items():
+        if symbol in around.free_symbols:
+            chosen[symbol] = _choice(corner, lambda one: piece(one, values, sign), sign)
+        else:
+            assigned(corner, values)  # times 0, which makes nothing of what is not there
+    found = assigned(around, chosen)
+    return piece(found, values, sign) if found.has(*CORNERS) else found
+
+
+def _outermost(expression: Any) -> Iterator[Any]:
+    if isinstance(expression, CORNERS):
+        yield expression
+    else:
+        for part in expression.args:
+            yield from _outermost(part)
+
+
+def _choice(corner: Any, smooth: Callable[[Any], Any], sign: Sign) -> Expr:
     match corner:
         case Piecewise():
-            return next(formula for formula, condition in corner.args if _holds(condition, sign))
+            return smooth(next(formula for formula, condition in corner.args if _holds(condition, smooth, sign)))
         case sympy.Abs():
-            return corner.args[0] if sign(corner.args[0]) >= 0 else -corner.args[0]
+            one = smooth(corner.args[0])
+            return one if sign(one) >= 0 else -one
         case sympy.sign():
-            return Integer(sign(corner.args[0]))
-    best, larger = corner.args[0], 1 if isinstance(corner, sympy.Max) else -1
-    for one in corner.args[1:]:
+            return Integer(sign(smooth(corner.args[0])))
+    larger = 1 if isinstance(corner, sympy.Max) else -1
+    best, *others = map(smooth, corner.args)
+    for one in others:
         best = one if larger * sign(one - best) >= 0 else best
     return best
 
 
-def _holds(condition: Any, sign: Sign) -> bool:
+def _holds(condition: Any, smooth: Callable[[Any], Any], sign: Sign) -> bool:
     if isinstance(condition, Relational):
-        return bool(type(condition)(Integer(sign(cast(Expr, condition.lhs - condition.rhs))), 0))  # type: ignore[operator]
-    return (
-        bool(condition.func(*(bool(_holds(part, sign)) for part in condition.args)))
-        if condition.args
-        else bool(condition)
-    )
+        difference = smooth(condition.lhs - condition.rhs)  # type: ignore[operator]
+        return bool(type(condition)(Integer(sign(difference)), 0))  # type: ignore[operator]
+    if not condition.args:
+        return bool(condition)
+    return bool(condition.func(*(_holds(part, smooth, sign) for part in condition.args)))
 
 
 def convert(kind: Kind, formula: Expr, quantity: Kind) -> Expr:
@@ -79,6 +108,15 @@ def slope(expression: Any, by: Symbol) -> Expr:
     return Add(*(expression.fdiff(k) * one for k, one in enumerate(slopes, start=1) if one != 0))
 
 
+LOG_SLOPES: dict[Any, Callable[[Any], Any]] = {  # (log |f|)' for functions f, without cancelling
+    sympy.exp: lambda g: Integer(1),
+    sigmoid: lambda g: sigmoid(-g),
+    sympy.sinh: sympy.coth,
+    sympy.cosh: sympy.tanh,
+    sympy.sech: lambda g: -sympy.tanh(g),
+}
+
+
 def log_slope(factor: Any, by: Symbol) -> Expr:
     """(log |e|)' by factors; holds where no factor is 0."""
     if by not in factor.free_symbols:
@@ -90,13 +128,6 @@ def log_slope(factor: Any, by: Symbol) -> Expr:
             return factor.exp * log_slope(factor.base, by)
         case Pow():
             return slope(factor.exp * sympy.log(factor.base), by)
-        case sympy.exp():
-            return slope(factor.args[0], by)
-        case sigmoid():
-            return cast(Expr, sigmoid(-cast(Expr, factor.args[0]))) * slope(factor.args[0], by)
-        case sympy.sinh():
-            return sympy.coth(factor.args[0]) * slope(factor.args[0], by)
-        case sympy.sech() | sympy.cosh():
-            rate = sympy.tanh(factor.args[0]) * slope(factor.args[0], by)
-            return -rate if isinstance(factor, sympy.sech) else rate
+    if factor.func in LOG_SLOPES:
+        return LOG_SLOPES[factor.func](factor.args[0]) * slope(factor.args[0], by)
     return slope(factor, by) / factor

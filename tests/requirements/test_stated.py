@@ -30,6 +30,10 @@ MOVING = parse_gate(
     '[parameters.e]\ndomain = "[1/8, 1/4]"\npositive = "1/4"\n'
 )
 HARD = load_gate("hard-clip").bind(epsilon="0.2")
+LOW_CORNER = parse_gate(
+    '[gate]\nname = "low corner"\nweight = "Max(0, Min(1, (37/10 - tau*Abs(r - 1))/(27/10)))"\n'
+    '[parameters.tau]\ndomain = "(0, oo)"\npositive = 1\nnegative = 1\n'
+)
 SIDES: tuple[Sign, Sign] = ("positive", "negative")
 
 KNOWN: list[tuple[str, Gate, str, tuple[str, str]]] = [
@@ -62,6 +66,7 @@ KNOWN: list[tuple[str, Gate, str, tuple[str, str]]] = [
     ("hard clip", load_gate("hard-clip"), "tail order >= 3", ("proved", "refuted")),
     ("scad", load_gate("scad"), "half_width <= 0.2", ("refuted", "refuted")),
     ("scad", load_gate("scad"), "weight(0) <= 0.05", ("refuted", "refuted")),
+    ("a corner at r < 0 for small tau", LOW_CORNER, "smoothness >= 2", ("refuted", "refuted")),
     ("log-normal", LOG_NORMAL, "sup score <= 1.1", ("proved", "proved")),
     ("log-normal", LOG_NORMAL, "half_width <= 0.13", ("proved", "proved")),
     ("log-normal", LOG_NORMAL, "tail order >= 7", ("proved", "proved")),
