@@ -4,12 +4,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from sympy import Expr, Integer, Min, Piecewise
+from sympy import Abs, Expr, Integer, Max, Min, Mul, Piecewise, log
+from sympy import sign as signum
 
-from sapo_gates.derive import declared_formula
+from sapo_gates.derive import declared_formula, derivative
 from sapo_gates.errors import GateTextError
-from sapo_gates.functions import r, substitute
+from sapo_gates.functions import r, substitute, z
 from sapo_gates.gate import Gate, Kind, Number, Parameter, exact
+from sapo_gates.prove.forms import normal, tamed
 from sapo_gates.verdict import SIGNS, Sign
 
 
@@ -117,14 +119,25 @@ def _common_kind(gates: Sequence[Gate]) -> Kind:
 
 
 def _as(kind: Kind, gate: Gate, sign: Sign) -> Expr:
-    """The branch in that kind; corners stay as declared where nothing needs to be derived."""
+    """The branch in that kind, its own or the weight; corners stay as declared where nothing needs to be derived."""
+    declared = gate.declared(sign)
     if gate.kind == kind:
-        return gate.declared(sign)
-    if (gate.kind, kind) == ("score", "weight"):
-        return gate.declared(sign) / r
-    found = declared_formula(gate.kind, gate.declared(sign), kind)
-    assert found is not None  # weights and scores always follow from a declaration
-    return found
+        return declared
+    if gate.kind == "score":
+        return declared / r
+    if declared.has(Max, Min, Piecewise, signum):
+        found = declared_formula("value", declared, "weight")
+        assert found is not None  # a weight always follows from a value
+        return found
+    weight = derivative(substitute(declared, {z: log(r)}), r)
+    return tamed(normal, weight.replace(lambda e: e.is_Mul and e.has(signum), _joined))
+
+
+def _joined(product: Expr) -> Expr:
+    """g sign(g) as |g|."""
+    factors = set(product.args)
+    inside = next((e.args[0] for e in factors if e.func is signum and e.args[0] in factors), None)
+    return product if inside is None else Mul(Abs(inside), *(factors - {inside, signum(inside)}))
 
 
 def _shifted(value: Expr) -> Expr:

@@ -302,8 +302,9 @@ def _check_call(name: str, arguments: list[Expr]) -> None:
             raise GateTextError(f"{name} of {compared} arguments: at most {MAX_COMPARED} are read; use fewer.")
     if name == "exp":
         for term in sympy.Add.make_args(arguments[0]):
-            if term.has(sympy.log):
-                _check_power(sympy.Symbol("base"), term.as_coeff_Mul()[0])
+            coefficient, rest = term.as_coeff_Mul()
+            if rest.func is sympy.log:  # exp(n log x) is the power x^n to sympy
+                _check_power(sympy.Symbol("base"), coefficient)
 
 
 _NUMBER = r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d{1,2})?(?:/0*[1-9]\d*)?"

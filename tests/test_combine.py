@@ -8,7 +8,7 @@ from sapo_gates import Gate, Parameter, certify, load_gate
 from sapo_gates.combine import dual_clip, mixture, one_sided, per_sign, reparametrised, shifted
 from sapo_gates.derive import formula
 from sapo_gates.errors import GateTextError
-from sapo_gates.functions import r, substitute
+from sapo_gates.functions import r, substitute, z
 from sapo_gates.gate import Kind
 from sapo_gates.recheck import recheck
 from sapo_gates.verdict import SIGNS, Sign
@@ -119,6 +119,13 @@ def test_parameters_become_functions_of_new_ones() -> None:
 )
 def test_what_keeps_admissibility_is_certified_for_the_whole_domain(gate: Gate) -> None:
     assert set(answers(gate).values()) == {"proved"}
+
+
+def test_a_value_among_weights_is_mixed_in_by_a_short_weight() -> None:
+    mixed = mixture([load_gate("softsign-abs"), SOFTSIGN, load_gate("log-normal").bind(tau=1)], ["1/4", "1/4", "1/2"])
+    u = mixed.parameter("tau") * (r - 1)
+    expected = (1 + sympy.Abs(u)) ** -2 / 4 + (1 + u**2) ** Rational(-3, 2) / 4 + sympy.exp(-(z**2) / 2) / 2
+    assert mixed.declared("positive") == expected
 
 
 def test_a_one_sided_gate_never_lets_go_where_the_way_to_infinity_is_the_pass_side() -> None:

@@ -78,6 +78,8 @@ ADMITTED = [
     known("2 tau to the left, tau to the right", "weight", f"Piecewise((sech({U})^2, r < 1), (sech({U}/2)^2, True))"),
     known("student-t", "weight", f"(1 + {U}^2/nu)^(-(nu + 1)/2)", tau="(0, oo)", nu="(0, oo)"),
     known("generalised normal", "weight", "exp(-(tau*Abs(r - 1))^p)", tau="(0, oo)", p="(0, oo)"),
+    known("generalised normal among others", "weight", f"exp(-{U}^2/2)/3 + 2*exp(-(a*Abs(r - 1))^p)/3",
+          tau="[2, oo)", a="(0, oo)", p="(0, oo)"),
     known("log-normal", "weight", "exp(-tau^2*z^2/2)"),
     known("log-sech for tau > 1", "weight", "sech(tau*z/2)^2", tau="(1, oo)"),
     known("compact bump", "weight", f"Piecewise((exp(1 - 1/(1 - {U}^2)), Abs{U} < 1), (0, True))"),

@@ -9,7 +9,7 @@ from flint import arb
 from sympy import Add, Expr, Mul, Pow, Rational, Symbol
 
 from sapo_gates.functions import sigmoid
-from sapo_gates.prove.interval import INFINITY, ONE, ZERO, Interval, NowhereDefined, Undefined
+from sapo_gates.prove.interval import INFINITY, ONE, ZERO, Interval, NowhereDefined, Undefined, hull
 
 Enclosure = Callable[[Mapping[Symbol, Interval]], Interval]
 
@@ -126,6 +126,14 @@ def power(base: Interval, exponent: Rational) -> Interval:
     return (base.reciprocal() if exponent < 0 else base).root_power(size)
 
 
+def general_power(base: Interval, exponent: Interval) -> Interval:
+    """x^y for x > 0, and for x = 0 where every y is positive."""
+    if base.is_positive or not (base.is_nonnegative and exponent.is_positive):
+        return _exp(exponent * _log(base))
+    beyond = Interval(ZERO, base.upper, True, base.upper_open)
+    return base if base.is_point else hull(Interval(ZERO, ZERO), _exp(exponent * _log(beyond)))
+
+
 def compiled(expression: Expr) -> Enclosure:
     """The expression as a function from the ranges of its symbols to an enclosure of its range.
 
@@ -181,7 +189,7 @@ def _step(node: Expr, children: list[int]) -> Callable[[list[Interval], Mapping[
         if isinstance(node.exp, Rational):
             q = node.exp
             return lambda values, box: power(values[base], q)
-        return lambda values, box: _exp(values[exponent] * _log(values[base]))
+        return lambda values, box: general_power(values[base], values[exponent])
     function = FUNCTIONS.get(node.func)
     if function is None:
         raise Undefined(f"no rigorous enclosure for {node.func.__name__}")

@@ -109,6 +109,15 @@ class Span:
         base = self.absolute() if p % 2 == 0 else self
         return base.increasing(lambda x: x**p if q == 1 else x if x == 0 else x.root(q) ** p, -INFINITY, INFINITY)
 
+    def general_power(self, exponent: "Span") -> "Span":
+        """x^y where every x is positive, or not negative and every y is positive."""
+        if self.is_positive or not (self.low == 0 and exponent.is_positive):
+            return (exponent * self.log()).exp()
+        if self.is_zero:
+            return self
+        image = (exponent * Span(ZERO, self.high, False, self.high_in).log()).exp()
+        return hull([(ZERO, True), (image.low, image.low_in), (image.high, image.high_in)])
+
     def increasing(self, f: Callable[[arb], arb], left: arb, right: arb) -> "Span":
         """The image under an increasing function with these limits at -oo and +oo, which it does not attain."""
         low = f(self.low) if self.low.is_finite() else left
@@ -273,7 +282,7 @@ def _step(node: Any, children: list[int]) -> Step:
             exponent, base = node.exp, children[0]
             return lambda values, box: values[base].power(exponent)
         case Pow():
-            return lambda values, box: (values[children[1]] * values[children[0]].log()).exp()
+            return lambda values, box: values[children[0]].general_power(values[children[1]])
     if node is sympy.pi or node is sympy.E:
         constant = Span.around(arb.pi() if node is sympy.pi else arb.const_e())
         return lambda values, box: constant

@@ -13,7 +13,7 @@ from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
 from sapo_gates.functions import ELEMENTARY, sigmoid
-from sapo_gates.prove.enclose import FUNCTIONS, compiled, enclose_at, power
+from sapo_gates.prove.enclose import FUNCTIONS, compiled, enclose_at, general_power, power
 from sapo_gates.prove.interval import Interval, NowhereDefined, Undefined, working_precision
 
 DIGITS = 80
@@ -180,6 +180,22 @@ def test_a_rational_power_of_a_range_holds_its_values_or_is_refused(member: tupl
         return
     value = mpmath.power(mpmath.mpf(point.numerator) / point.denominator, mpmath.mpf(exponent.p) / exponent.q)
     assert holds(found, mpmath.re(value))
+
+
+@given(ranges(-1, 50), ranges(-3, 9))
+@example((Interval.of(0, 2), Fraction(0)), (Interval.of(0, inf, True), Fraction(1, 8)))
+@example((Interval.of(0, 0), Fraction(0)), (Interval.of(0, 9), Fraction(0)))
+def test_a_power_of_ranges_holds_its_values_or_is_refused(
+    x: tuple[Interval, Fraction], y: tuple[Interval, Fraction]
+) -> None:
+    try:
+        found = general_power(x[0], y[0])
+    except Undefined:
+        assert not x[0].is_positive
+        assert not (x[0].is_nonnegative and y[0].is_positive)
+        return
+    base, exponent = (mpmath.mpf(point.numerator) / point.denominator for _, point in (x, y))
+    assert holds(found, mpmath.power(base, exponent))
 
 
 X, Y = sympy.Symbol("x", positive=True), sympy.Symbol("y", positive=True)

@@ -1,16 +1,46 @@
 """Containment of every interval operation, ends included, against exact rational arithmetic."""
 
-from collections.abc import Iterator
+import inspect
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from math import inf
+from typing import TypeVar
 
 import pytest
 from flint import arb, ctx
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from sapo_gates.prove.interval import Interval, NowhereDefined, Undefined, hull, working_precision
+from sapo_gates.prove import interval as module
+from sapo_gates.prove.interval import Interval, NowhereDefined, Undefined, hull, hull_of_ends, working_precision
+
+FUZZED: set[str] = set()
+"""The operations whose containment the tests below fuzz."""
+
+
+Test = TypeVar("Test", bound=Callable[..., None])
+
+
+def fuzzes(*operations: str) -> Callable[[Test], Test]:
+    """Marks a test as the one that fuzzes these operations."""
+    FUZZED.update(operations)
+    return lambda test: test
+
+
+def operations() -> set[str]:
+    """Everything in the module that returns an interval."""
+    found = [*vars(Interval).items(), *vars(module).items()]
+    functions = {name: getattr(f, "__func__", f) for name, f in found}
+    return {
+        name
+        for name, f in functions.items()
+        if inspect.isfunction(f) and f.__annotations__.get("return") in ("Interval", Interval)
+    }
+
+
+def test_every_operation_is_fuzzed() -> None:
+    assert operations() == FUZZED
 
 
 @pytest.fixture(autouse=True)
@@ -61,17 +91,20 @@ def member(lower: Fraction | float, upper: Fraction | float, point: Fraction | i
     return Member(Interval.of(lower, upper, is_open, is_open), Fraction(point))
 
 
+@fuzzes("of")
 @given(members())
 def test_a_member_lies_in_its_interval(a: Member) -> None:
     assert holds(a.interval, a.point)
 
 
+@fuzzes("__add__")
 @given(members(), members())
 @example(member(-inf, inf, 0), member(0, inf, 2**70, is_open=True))
 def test_a_sum_holds_the_sums_of_points(a: Member, b: Member) -> None:
     assert holds(a.interval + b.interval, a.point + b.point)
 
 
+@fuzzes("__mul__")
 @given(members(), members())
 @example(member(Fraction(0), Fraction(0), 0), member(Fraction(1), inf, 2**70))
 @example(member(Fraction(0), inf, 1, is_open=True), member(Fraction(0), inf, 1, is_open=True))
@@ -81,11 +114,13 @@ def test_a_product_holds_the_products_of_points(a: Member, b: Member) -> None:
     assert holds(a.interval * b.interval, a.point * b.point)
 
 
+@fuzzes("__neg__")
 @given(members())
 def test_a_negative_holds_the_negatives_of_points(a: Member) -> None:
     assert holds(-a.interval, -a.point)
 
 
+@fuzzes("reciprocal")
 @given(members())
 @example(member(Fraction(0), inf, 1, is_open=True))
 @example(member(-inf, Fraction(0), -1, is_open=True))
@@ -98,6 +133,7 @@ def test_a_reciprocal_holds_the_reciprocals_of_points_or_is_refused_around_zero(
     assert holds(found, 1 / a.point)
 
 
+@fuzzes("integer_power")
 @given(members(), st.integers(1, 9))
 @example(member(Fraction(-1), Fraction(2), 0), 2)
 @example(member(-inf, Fraction(-1), -1), 3)
@@ -105,6 +141,7 @@ def test_an_integer_power_holds_the_powers_of_points(a: Member, n: int) -> None:
     assert holds(a.interval.integer_power(n), a.point**n)
 
 
+@fuzzes("root_power", "_monotone")
 @given(members(NUMBERS.map(abs)), st.sampled_from([Fraction(1, 2), Fraction(3, 2), Fraction(1, 3), Fraction(7, 5)]))
 def test_a_root_power_holds_the_powers_of_points(a: Member, q: Fraction) -> None:
     found = a.interval.root_power(q)
@@ -115,16 +152,57 @@ def test_a_root_power_holds_the_powers_of_points(a: Member, q: Fraction) -> None
     assert not (found.upper_open and upper**q.denominator == power)
 
 
+@fuzzes("absolute")
 @given(members())
 @example(member(Fraction(-2), Fraction(1), 0, is_open=True))
 def test_an_absolute_value_holds_the_absolute_values_of_points(a: Member) -> None:
     assert holds(a.interval.absolute(), abs(a.point))
 
 
+@fuzzes("hull")
 @given(members(), members())
 def test_a_hull_holds_the_points_of_both(a: Member, b: Member) -> None:
     assert holds(hull(a.interval, b.interval), a.point)
     assert holds(hull(a.interval, b.interval), b.point)
+
+
+@fuzzes("hull_of_ends")
+@given(members(), members())
+def test_a_hull_of_ends_holds_them_and_is_closed_where_one_is_attained(a: Member, b: Member) -> None:
+    ends = [
+        (end, is_open)
+        for i in (a.interval, b.interval)
+        for end, is_open in ((i.lower, i.lower_open), (i.upper, i.upper_open))
+    ]
+    found = hull_of_ends(ends)
+    assert all(is_open or holds(found, fraction(end)) for end, is_open in ends)  # type: ignore[arg-type]
+
+
+@fuzzes("around")
+@given(NUMBERS, st.fractions(0, 1, max_denominator=8))
+def test_an_interval_around_a_ball_holds_what_the_ball_does(middle: Fraction, radius: Fraction) -> None:
+    ball = arb(float(middle), float(radius))
+    assert all(holds(Interval.around(ball), Fraction(float(middle)) + s * Fraction(float(radius))) for s in (-1, 0, 1))
+
+
+@fuzzes("increasing")
+@given(members())
+@example(member(-inf, inf, 0))
+@example(member(Fraction(0), inf, 2**70, is_open=True))
+def test_an_increasing_image_holds_the_images_of_points_and_never_its_limits(a: Member) -> None:
+    found = a.interval.increasing(lambda x: x / (1 + abs(x)), arb(-1), arb(1))
+    assert holds(found, a.point / (1 + abs(a.point)))
+    assert not holds(found, Fraction(1))
+    assert not holds(found, Fraction(-1))
+
+
+@fuzzes("even_decreasing")
+@given(members())
+@example(member(-inf, inf, 0))
+def test_an_even_falling_image_holds_the_images_of_points_and_never_its_limit(a: Member) -> None:
+    found = a.interval.even_decreasing(lambda x: 1 / (1 + x * x), arb(0))
+    assert holds(found, 1 / (1 + a.point**2))
+    assert found.is_positive
 
 
 @given(members())
