@@ -1,8 +1,9 @@
 """Of the ways to write a formula, the one that computes well: measured, not assumed."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from hashlib import sha256
-from itertools import islice
+from itertools import islice, product
 from types import ModuleType
 from typing import Any
 
@@ -14,7 +15,7 @@ from torch import Tensor
 from sapo_gates.functions import r, z
 from sapo_gates.prove.sections import Unsupported, zeros
 from sapo_gates.torch import runtime, wide
-from sapo_gates.torch.generate import function_source, hoisted, in_exponentials, rewritings, with_inverses, x
+from sapo_gates.torch.generate import coarsened, function_source, hoisted, in_exponentials, rewritings, with_inverses, x
 from sapo_gates.torch.reference import ball_function, two_floats, value_at
 from sapo_gates.torch.runtime import Formula, Plain
 from sapo_gates.verdict import SIGNS, Sign
@@ -24,6 +25,9 @@ _PROBES = [sign * size for size in _SIZES for sign in (1, -1)]
 _GOOD = 1e-14  # relative: 4 ulp of float64 are 9e-16, a cancellation costs far more
 _LIMITS = (350.0, 110.0)  # r^2 stays finite; every float32 beyond is 0 or infinite in r
 _QUICK_WAYS = 4  # of a formula with parameters left in it: simplifying those takes seconds
+
+COARSE_OFF = 1.5 * 2.0**-24  # relative; measured: 1.4 * 2^-24 for exp, 1.2 * 2^-24 for arctan, and
+COARSE_ERF_OFF = 10 * 2.0**-24  # absolute; 9.4 * 2^-24 by the polynomial that torch.compile takes for erf
 
 _TRUE = torch.tensor(True)
 
@@ -121,6 +125,8 @@ def best_plain(
     numbers: Mapping[Sign, Mapping[Symbol, Rational]],
     truths: Mapping[Sign, Sequence[Tensor]],
     known: Names | None = None,
+    *,
+    quick: bool = False,
 ) -> tuple[str, Plain] | None:
     """The quantities of one part in float64 so that float32 inputs see no difference to Wide numbers on the line.
 
@@ -130,6 +136,7 @@ def best_plain(
         numbers: the values of these parameters.
         truths: what Wide numbers give on the line, for each sign and quantity.
         known: functions of z that the formulas call.
+        quick: whether to look for a quick form too.
 
     Returns:
         source and what it defines, or None: no way of writing them does.
@@ -145,7 +152,59 @@ def best_plain(
         chosen.append(way)
         limit, x_from_r = min(limit, own_limit), x_from_r and own_x_from_r
     source, form = plain_form(name, chosen, numbers, limit, x_from_r=x_from_r, known=known)
-    return (source, form) if _close(form, truths) else None
+    if not _close(form, truths):
+        return None
+    if not quick:
+        return source, form
+    return _with_quick(name, source, form, chosen, numbers, truths, x_from_r=x_from_r, known=known)
+
+
+def _with_quick(
+    name: str, source: str, form: Plain, chosen: Sequence[Expr], numbers: Any, signs: Iterable[Sign], **how: Any
+) -> tuple[str, Plain]:
+    """And the same with coarse functions, for the dtypes in which that is right to 2 ulp."""
+    quick_name = f"{name}quick_"
+    quick_source, quick = plain_form(quick_name, chosen, numbers, form.limit, coarse=True, **how)
+    if quick.needs != form.needs:
+        return source, form
+    variants = {dtype: [quick.function] for dtype in (torch.float32, torch.bfloat16, torch.float16)}
+    if "coarse_" not in quick_source:  # then only r is computed otherwise, for 16 bits
+        quick_source, quick, variants = "", form, {dtype: [form.function] for dtype in list(variants)[1:]}
+    for way in product((1, -1), repeat=3):
+        exp, erf, atan = (COARSE_OFF * way[0], COARSE_ERF_OFF * way[1], COARSE_OFF * way[2])
+        worst = {
+            "coarse_exp": lambda u, off=exp: torch.exp(u) * (1 + off),
+            "coarse_erf": lambda u, off=erf: torch.erf(u) + off,
+            "coarse_atan": lambda u, off=atan: torch.atan(u) * (1 + off),
+        }
+        if quick_source:
+            variants[torch.float32].append(_loaded(quick_name, quick_source, {**(how["known"] or {}), **worst}))
+    right = tuple(
+        dtype
+        for dtype, functions in variants.items()
+        if all(_good_enough(replace(form, quick=function), dtype, signs) for function in functions)
+    )
+    if not right:
+        return source, form
+    return "\n\n".join(filter(None, (source, quick_source))), replace(form, quick=quick.function, quick_for=right)
+
+
+def _good_enough(form: Plain, dtype: torch.dtype, signs: Iterable[Sign]) -> bool:
+    """Whether it is as good as the plain form but for 3/2 ulp of float32, or for little beside the rounding to 16 bits.
+
+    On the line for float32, at every number for the others.
+    """
+    at, relative = line(), 1.501 * 2.0**-24
+    if dtype != torch.float32:
+        every = torch.arange(2**16, dtype=torch.int32).to(torch.int16).view(dtype).double()
+        at, relative = every[~every.isnan()], 2.0**-13
+    tiny = torch.finfo(dtype).tiny * torch.finfo(dtype).eps / 16
+    for sign in (torch.tensor(sign == SIGNS[0]) for sign in signs):
+        for quick, true in zip(runtime.plain(form, at, sign, dtype), runtime.plain(form, at, sign), strict=True):
+            close = (quick - true).abs() <= relative * true.abs() + tiny
+            if not ((close & true.isfinite()) | (quick == true) | (quick.to(dtype) == true.to(dtype))).all():
+                return False
+    return True
 
 
 def _first_way(
@@ -184,10 +243,12 @@ def plain_form(
     *,
     x_from_r: bool,
     known: Names | None,
+    coarse: bool = False,
 ) -> tuple[str, Plain]:
     """The expressions, in x, r, z, as source and as what that defines."""
     symbols: dict[Expr, Symbol] = {}
     bare = [with_inverses(hoisted(expression, symbols)) for expression in expressions]
+    bare = [coarsened(expression) for expression in bare] if coarse else bare
     constants = tuple(
         (_float(constant, numbers["positive"]), _float(constant, numbers["negative"])) for constant in symbols
     )

@@ -17,7 +17,9 @@ Quantity = Literal["value", "weight", "score", "slope"]
 Part = Literal["token", "weight", "slope"]
 PARTS: dict[Part, tuple[Quantity, ...]] = {"token": ("value", "score"), "weight": ("weight",), "slope": ("slope",)}
 """What is computed together: a token's value and score weight, in the forward pass."""
-BLOCK = 2**15  # tokens: torch uses one thread for so few, and their float64 intermediates fit into its cache
+BLOCK = 2**15  # tokens for each thread: so many keep it busy, and their float64 intermediates fit into its cache
+
+torch.empty(2**24, dtype=torch.int8)  # glibc keeps freed memory, as blocks need it, up to the largest ever freed
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,22 +43,35 @@ class Plain:
     """The quantities of one part as a generated function in float64, enough for inputs of any narrower dtype.
 
     limit: beyond |z| = limit r is what it is there. constants: further arguments, each for A > 0 and for the rest.
+    quick: the same with float32's exp, erf and arctan in it, and for inputs of which dtypes it is right to 2 ulp.
     """
 
     function: Callable[..., tuple[Number, ...]]
     needs: tuple[str, ...]
     limit: float
     constants: tuple[tuple[float, float], ...]
+    quick: Callable[..., tuple[Number, ...]] | None = None
+    quick_for: tuple[torch.dtype, ...] = ()
 
 
-def plain(form: Plain, z: Tensor, sign: Tensor) -> tuple[Tensor, ...]:
-    """The quantities in float64."""
+def plain(form: Plain, z: Tensor, sign: Tensor, quickly: torch.dtype | None = None) -> tuple[Tensor, ...]:
+    """The quantities in float64; quickly, for log-ratios that were of that dtype."""
     near = torch.clamp(z, -form.limit, form.limit)  # and z is a float32, or infinite, which is beyond all of them
     make = {"z": lambda: torch.clamp(z, -1e39, 1e39), "x": lambda: torch.expm1(near), "r": lambda: torch.exp(near)}
+    if quickly in (torch.bfloat16, torch.float16):
+        make |= {"x": lambda: coarse_ratio(near) - 1, "r": lambda: coarse_ratio(near)}
     numbers = [make[name]() for name in form.needs]
     full = lambda number: torch.full((), number, dtype=torch.float64, device=z.device)  # noqa: E731
     constants = [torch.where(sign, full(positive), full(negative)) for positive, negative in form.constants]
-    return form.function(lambda hi, lo: hi, *numbers, *constants)
+    function = form.function if quickly is None else form.quick
+    assert function is not None
+    return function(lambda hi, lo: hi, *numbers, *constants)
+
+
+def coarse_ratio(near: Tensor) -> Tensor:
+    """e^z up to |z| = 350 to within 2^-21, which is nothing beside the rounding to 16 bits."""
+    root = torch.exp(near.float() / 4).double()
+    return (root * root) * (root * root)
 
 
 def wide(formula: Formula, z: Tensor) -> Tensor:
@@ -106,11 +121,12 @@ class TorchGate:
 
     Value, weight and score weight are the true ones rounded: to within 1 ulp for float32, bfloat16 and float16, which
     are computed in float64 (in about 100 bits where that is not enough), and to within 4 ulp for float64, which is
-    computed in about 100 bits and far slower. Exceptions in float64: a formula that cancels against a transcendental
-    function, as 1 + cos does near its zeros; and beyond |z| = 1e140 r is what it is there. Exception in every dtype: a
-    value without closed form is tabulated, and where it vanishes towards an end it keeps an error below 1e-20 there,
-    not its digits. Gradients of a token are saved as float32 (float64 for float64), so that one factor A and one factor
-    from above each may add half an ulp. `numerics` measures all of it.
+    computed in about 100 bits and far slower. Compiled for a CPU, exp, erf and arctan are float32's wherever that was
+    measured to keep float32 inputs to within 2 ulp. Exceptions in float64: a formula that cancels against a
+    transcendental function, as 1 + cos does near its zeros; and beyond |z| = 1e140 r is what it is there. Exception in
+    every dtype: a value without closed form is tabulated, and where it vanishes towards an end it keeps an error below
+    1e-20 there, not its digits. Gradients of a token are saved as float32 (float64 for float64), so that one factor A
+    and one factor from above each may add half an ulp. `numerics` measures all of it.
 
     The advantage chooses the branch: A > 0 the positive one, everything else, A = 0 included, the negative one.
     Advantages and masks broadcast to the shape of log_ratio; one of shape [B] beside [B, ...] is one number per row.
@@ -171,9 +187,10 @@ class TorchGate:
         positive, negative = (self.plain_forms.get((side, part)) for side in ("positive", "negative"))
         if log_ratio.dtype == torch.float64 or positive is None or negative is None:
             return tuple(self._wide(quantity, z, sign) for quantity in PARTS[part])
+        compute = lambda form: plain(form, z, sign, quickly(form, log_ratio))  # noqa: E731
         if positive is negative:
-            return plain(positive, z, sign)
-        sides = plain(positive, z, sign), plain(negative, z, sign)
+            return compute(positive)
+        sides = compute(positive), compute(negative)
         return tuple(torch.where(sign, mine, theirs) for mine, theirs in zip(*sides, strict=True))
 
     def _wide(self, quantity: Quantity, z: Tensor, sign: Tensor) -> Tensor:
@@ -182,6 +199,12 @@ class TorchGate:
         if positive is negative:
             return compute(positive, z)
         return torch.where(sign, compute(positive, z), compute(negative, z))
+
+
+def quickly(form: Plain, log_ratio: Tensor) -> torch.dtype | None:
+    """The dtype, if it is worth it and right: compiled, where functions bound the speed, by a CPU's exact float32."""
+    cpu = log_ratio.device.type == "cpu" and torch.compiler.is_compiling()
+    return log_ratio.dtype if cpu and log_ratio.dtype in form.quick_for else None
 
 
 def opaque_wide(formula: Formula, z: Tensor) -> Tensor:
@@ -211,11 +234,11 @@ def in_blocks(
     """function(like, *others), its results rounded to dtypes; eager on a CPU, some rows at a time."""
     size, rows = like.numel(), like.shape[0] if like.dim() else 1
     step = rows
-    if size > BLOCK and like.device.type == "cpu" and not torch.compiler.is_compiling():
-        step = max(1, BLOCK * rows // size)
+    if like.device.type == "cpu" and not torch.compiler.is_compiling():
+        step = max(1, BLOCK * torch.get_num_threads() * rows // max(1, size))
     if step >= rows:
         results = function(like, *others)
-        return tuple(torch.empty_like(one, dtype=dtype).copy_(one) for one, dtype in zip(results, dtypes, strict=True))
+        return tuple(rounded(one, dtype) for one, dtype in zip(results, dtypes, strict=True))
     per_row = [other.dim() == like.dim() and other.shape[0] > 1 for other in others]
     whole: tuple[Tensor, ...] = ()
     for at in range(0, rows, step):
@@ -228,6 +251,12 @@ def in_blocks(
         for into, one in zip(whole, results, strict=True):
             into[here].copy_(one)
     return whole
+
+
+def rounded(exact: Tensor, dtype: torch.dtype) -> Tensor:
+    """A new tensor; through float32, as torch itself rounds to 16 bits, but for which its compiler has no vectors."""
+    near = exact if dtype == torch.float64 else exact.to(torch.float32)
+    return torch.empty_like(near, dtype=dtype).copy_(near)
 
 
 def saved(score: Tensor) -> Tensor:

@@ -152,10 +152,12 @@ class _Module:
             true: dict[Sign, list[Tensor]] = {
                 sign: [truths[sign, quantity] for quantity in PARTS[part]] for sign in signs
             }
-            found = best_plain(f"{name}_", expressions, free, true, self.primitives)
+            found = best_plain(f"{name}_", expressions, free, true, self.primitives, quick=part == "token")
             if found is not None:
                 source, form = found
-                text = f"Plain({name}_, {form.needs}, {form.limit}, {form.constants})"
+                quick = "" if form.quick is form.function else "quick_"
+                quick = f", {name}_{quick}, {form.quick_for}" if form.quick else ""
+                text = f"Plain({name}_, {form.needs}, {form.limit}, {form.constants}{quick})"
                 self.definitions[name] = f"{source}\n\n{name} = {text}\n"
                 self.plain_forms |= {(sign, part): name for sign in signs}
             if ("negative", part) in self.plain_forms:

@@ -387,6 +387,30 @@ def erfc(u: Number) -> Number:
     return where(u > 1, scaled_form, u.apply(torch.special.erfc, lambda t: -TWO_OVER_ROOT_PI[0] * torch.exp(-t * t)))
 
 
+_SHIFT, _SHIFTED_BACK = 32.0, 1.2664165549094176e-14  # e^-32
+
+
+def coarse_exp(u: Tensor) -> Tensor:
+    """e^u for -119 < u < 56 by float32's exp, which is twice as wide; what its argument loses is made up for.
+
+    Shifted, so that the numbers in which float32 has few digits stand for none that it could hold.
+    """
+    shifted = u + _SHIFT
+    near = torch.clamp(shifted.float(), min=-1e30)
+    lost = shifted - near.double()
+    return torch.exp(near).double() * (_SHIFTED_BACK * lost + _SHIFTED_BACK)
+
+
+def coarse_erf(u: Tensor) -> Tensor:
+    """The error function in float32."""
+    return torch.erf(u.float()).double()
+
+
+def coarse_atan(u: Tensor) -> Tensor:
+    """The inverse tangent in float32."""
+    return torch.atan(u.float()).double()
+
+
 def loggamma(u: Number) -> Number:
     """log Gamma(u)."""
     return u.apply(torch.lgamma, torch.digamma) if isinstance(u, Wide) else torch.lgamma(u)

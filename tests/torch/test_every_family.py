@@ -146,14 +146,14 @@ def test_a_second_derivative_counts_where_the_first_is_zero_and_a_third_is_refus
 
 
 def compiles(families: list[Gate], dtype: torch.dtype, backend: str) -> None:
-    """All in one graph without a break, to the same numbers; under inductor to within its own exp."""
+    """All in one graph without a break, to the same numbers but for the functions that are then taken in float32."""
     gates, z = [exported(family) for family in families], torch.linspace(-3, 3, 64, dtype=torch.float64).to(dtype)
     advantage, mask = torch.tensor([1.0, -1.0, 0.0, 2.0] * 2), torch.arange(64).reshape(8, 8) % 5
     each = lambda zs, a: torch.stack([gate(z, a, mask) for gate, z in zip(gates, zs, strict=True)])  # noqa: E731
     zs = z.reshape(8, 8).expand(len(gates), 8, 8).contiguous()
     torch._dynamo.reset()
     compiled = torch.compile(each, fullgraph=True, backend=backend)
-    tolerance = 0.0 if backend == "aot_eager" else torch.finfo(dtype).eps
+    tolerance = (1 if dtype == torch.float64 else 2) * torch.finfo(dtype).eps
     close = lambda mine, theirs: torch.testing.assert_close(mine, theirs, rtol=tolerance, atol=0)  # noqa: E731
     close(compiled(zs, advantage), each(zs, advantage))
     close(gradient(compiled, zs, advantage), gradient(each, zs, advantage))

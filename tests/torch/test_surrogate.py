@@ -1,5 +1,5 @@
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from types import SimpleNamespace
 
@@ -9,7 +9,8 @@ import torch
 from sapo_gates import FAMILIES, Gate, load_gate
 from sapo_gates.errors import ExportError, NotCertified, ParameterValueError, UnknownParameter
 from sapo_gates.gatefile import parse_gate
-from sapo_gates.torch import surrogate
+from sapo_gates.torch import forms, runtime, surrogate
+from sapo_gates.torch.numerics import ulps
 
 SMOOTH = FAMILIES[:6]
 DTYPES = [torch.float64, torch.float32, torch.bfloat16, torch.float16]
@@ -109,6 +110,30 @@ def test_gradient_is_the_score_weight_times_the_advantage_of_its_sign(family):
         advantage = torch.full_like(z, a)
         expected = gate.score_weight(z.double(), advantage) * a
         torch.testing.assert_close(gradient(gate, z, advantage).double(), expected, rtol=1e-7, atol=1e-45)
+
+
+@pytest.mark.parametrize("dtype", DTYPES[1:], ids=str)
+@pytest.mark.parametrize("name", ["sigmoid", "erf", "arctan", "softsign"])
+def test_what_is_computed_quickly_when_compiled_keeps_two_ulp(name, dtype):
+    form = exported(name).plain_forms["positive", "token"]
+    sizes = torch.cat([torch.linspace(0, 1, 50_000), torch.logspace(-8, 2.5, 50_000), torch.tensor([torch.inf])])
+    z = torch.cat([sizes, -sizes]).to(dtype).double()
+    for sign in (torch.tensor(True), torch.tensor(False)):
+        true = runtime.plain(form, z, sign)
+        quick = runtime.plain(form, z, sign, dtype if dtype in form.quick_for else None)
+        for mine, exact in zip(quick, true, strict=True):
+            error = ulps(mine.float().to(dtype), exact, torch.zeros_like(exact)).max()
+            assert error <= (2 if dtype == torch.float32 else 1)
+
+
+def test_a_quick_form_that_is_off_by_more_than_an_ulp_is_not_taken():
+    form = exported("erf").plain_forms["positive", "token"]
+    quick = form.quick
+    assert quick is not None
+    assert forms._good_enough(form, torch.float32, ("positive",))
+    for off, dtype in ((2.0**-22, torch.float32), (2.0**-11, torch.bfloat16)):
+        worse = replace(form, quick=lambda *given, off=off: [(1 + off) * one for one in quick(*given)])
+        assert not forms._good_enough(worse, dtype, ("positive",))
 
 
 def test_no_gradient_reaches_the_advantage():
