@@ -130,6 +130,9 @@ class TorchGate:
 
     The advantage chooses the branch: A > 0 the positive one, everything else, A = 0 included, the negative one.
     Advantages and masks broadcast to the shape of log_ratio; one of shape [B] beside [B, ...] is one number per row.
+
+    torch.compile compiles so many gates in one process as torch._dynamo.config.recompile_limit says, 8 by default, for
+    it takes all callable objects for one function: beyond, raise that first, or it falls back to eager.
     """
 
     name: str

@@ -136,6 +136,17 @@ def test_a_quick_form_that_is_off_by_more_than_an_ulp_is_not_taken():
         assert not forms._good_enough(worse, dtype, ("positive",))
 
 
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # torch's own, while it traces
+def test_more_gates_compile_in_one_process_once_the_limit_that_the_docstring_names_is_raised():
+    z, advantage, usual = torch.linspace(-1, 1, 8), torch.tensor(1.0), torch._dynamo.config.recompile_limit
+    gates = [exported_at("log-linear") for _ in range(usual + 1)]
+    assert "torch._dynamo.config.recompile_limit" in str(type(gates[0]).__doc__)
+    torch._dynamo.reset()
+    with torch._dynamo.config.patch(recompile_limit=usual + 1):
+        for gate in gates:
+            assert torch.equal(torch.compile(gate, backend="eager", fullgraph=True)(z, advantage), gate(z, advantage))
+
+
 def test_no_gradient_reaches_the_advantage():
     z, advantage = torch.zeros(3, requires_grad=True), torch.ones(3, requires_grad=True)
     exported("erf")(z, advantage).sum().backward()
