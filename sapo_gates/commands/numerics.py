@@ -26,7 +26,7 @@ def add(command: Command) -> None:
     measured.add_argument(
         "--exhaustive",
         action="store_true",
-        help="every number of 16 bits (a minute), or of float32 (most of a day of one core; Ctrl-C ends it with what "
+        help="every number of 16 bits (a minute), or of float32 (forty hours of one core; Ctrl-C ends it with what "
         "was tried)",
     )
     measured.add_argument("--first", type=int, metavar="BITS", default=0, help="float32: begin at these bits")
