@@ -161,6 +161,19 @@ def test_windows_states_and_convolutions_sample_what_the_learner_says(name):
     refuse_disagreement(LocalEngine(policy), policy, Decoding(max_tokens=8, temperature=1.0), AGREEMENT)
 
 
+@pytest.mark.parametrize("name", [name for name in [*CONFIGS, *RECURRENT] if name != "mamba"])
+def test_a_few_at_a_time_models_of_every_kind_sample_what_they_sample_all_at_once(name):
+    """Rows join a cache of keys and values; windows and states, which count from where they began, take batches."""
+    policy = build((CONFIGS | RECURRENT)[name])
+    policy.model.generation_config.eos_token_id = list(range(0, 258, 8))
+    asked = [prompt.tokens for prompt in load_problems(DataConfig(), policy.tokenizer).train[0][:8]]
+    streams = [(1, k, i) for k in range(8) for i in range(2)]
+    decoding, engine = Decoding(max_tokens=12, temperature=1.0), LocalEngine(policy)
+    together = engine.generate(asked, samples=2, decoding=decoding, streams=streams)
+    made = dict(engine.stream(asked, samples=2, decoding=decoding, streams=streams, together=6))
+    assert [s.text for k in range(8) for s in made[k]] == [s.text for s in together]
+
+
 def test_a_model_that_samples_otherwise_than_it_learns_is_refused_in_one_line():
     """Mamba's first version computes padding as if it were a prompt."""
     policy = build(RECURRENT["mamba"])

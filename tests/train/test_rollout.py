@@ -183,3 +183,25 @@ def test_generation_config_does_not_change_sampling(policy):
 def test_the_limit_flags_truncation(policy):
     for completion in groups(policy, prompts=1, max_tokens=2)[0].completions:
         assert completion.truncated == (int(completion.tokens[-1]) not in policy.end_tokens)
+
+
+def test_a_long_completion_holds_up_no_other_and_all_are_what_they_are_alone(policy, monkeypatch):
+    asked, limit = prompts(policy, 40), 60
+    # One token in ten ends a completion: most are short, a few of every batch are long.
+    decoding = replace(DECODING, max_tokens=limit, stop_tokens=tuple(range(26)))
+    engine, passes = LocalEngine(policy), []
+    plain = LocalEngine._last_logits
+    monkeypatch.setattr(LocalEngine, "_last_logits", lambda *words: passes.append(len(words[1])) or plain(*words))
+    together = engine.generate(asked, samples=2, decoding=decoding, streams=streams(40, 2))
+    lengths = [len(sampled.tokens) for sampled in together]
+    batches = [max(lengths[k : k + 16]) for k in range(0, 80, 16)]  # the passes of one batch after the other
+    passes.clear()
+    made = dict(engine.stream(asked, samples=2, decoding=decoding, streams=streams(40, 2), together=16))
+    assert sorted(made) == list(range(40))
+    assert [s.text for k in range(40) for s in made[k]] == [s.text for s in together]
+    for one, same in zip((s for k in range(40) for s in made[k]), together, strict=True):
+        assert torch.equal(one.tokens, same.tokens)
+        assert one.ended == same.ended
+        torch.testing.assert_close(one.log_probs, same.log_probs, rtol=0, atol=1e-5)
+    assert max(passes) <= 16
+    assert len(passes) < 0.7 * sum(batches)

@@ -229,5 +229,10 @@ def _one_line(cls: type, error: ValidationError) -> str:
         return str(first["ctx"]["error"])
     if first["type"].startswith("missing"):
         return f"{name} is required and not given."
-    rule = first["msg"].replace("Input should be", "must be").replace(", unable to parse string as an integer", "")
+    rule = (
+        first["msg"]
+        .replace("Input should be", "must be")
+        .replace("a valid tuple", "a list")
+        .replace(", unable to parse string as an integer", "")
+    )
     return f"{name}={first['input']!r} {rule.replace(', unable to parse string as a number', '')}."

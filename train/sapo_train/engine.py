@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -45,6 +45,18 @@ class Engine(Protocol):
         self, prompts: Sequence[Tensor], *, samples: int, decoding: Decoding, streams: Sequence[Stream]
     ) -> list[Sampled]:
         """Continue each prompt [P] `samples` times; the completions come prompt by prompt, as do their `streams`."""
+        ...
+
+    def stream(
+        self,
+        prompts: Sequence[Tensor],
+        *,
+        samples: int,
+        decoding: Decoding,
+        streams: Sequence[Stream],
+        together: int,
+    ) -> Iterator[tuple[int, list[Sampled]]]:
+        """The same, about `together` completions at a time: yield (prompt, its completions) as they end."""
         ...
 
     def update_weights(self, policy: Policy) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 from sapo_train.config import check, config
 from sapo_train.data import Prompt
-from sapo_train.engine import Decoding, Engine
+from sapo_train.engine import Decoding, Engine, Sampled
 from sapo_train.rewards.judge import judge
 from sapo_train.rewards.text import AnswerRule
 from sapo_train.rollout import SamplingConfig
@@ -33,7 +33,7 @@ class EvaluationConfig:
     limit: int = 0
     """Only the first so many problems, >= 0; 0: all."""
     batch: int = 64
-    """Completions that are generated together, >= 1. Changes speed, not the result."""
+    """Completions that are generated together, >= 1; as they end, others begin. Changes speed, not the result."""
 
     def __post_init__(self) -> None:
         check(self.every >= 0, f"evaluation.every={self.every} must be at least 0.")
@@ -101,29 +101,37 @@ class Evaluation:
         tell: Callable[[int, int], None] = lambda done, total: None,
         begin: int = 0,
     ) -> Iterator[Result]:
-        """Answer problem `begin` and those after it, `samples` times each; `tell(done, total)` after every few."""
+        """Answer problem `begin` and those after it, `samples` times each, in their order.
+
+        `tell(done, total)` is called for each that has been answered, whether those before it have or not.
+        """
         prompts, samples = prompts[: self.config.limit or None], self.config.samples
-        together = max(1, self.config.batch // samples)
-        for start in range(begin, len(prompts), together):
-            part = prompts[start : start + together]
-            drawn = engine.generate(
-                [prompt.tokens for prompt in part],
-                samples=samples,
-                decoding=self.decoding,
-                streams=[(self.seed, DRAW + start + k, i) for k in range(len(part)) for i in range(samples)],
-            )
-            groups = [drawn[k : k + samples] for k in range(0, len(drawn), samples)]
-            texts = [tuple(sampled.text for sampled in group) for group in groups]
-            golds = [prompt.problem.answer for prompt in part]
-            judged = judge(list(zip(texts, golds, strict=True)), self.rules)
-            for prompt, group, completions, classes in zip(part, groups, texts, judged, strict=True):
-                yield Result(
-                    id=prompt.problem.id,
-                    question=prompt.problem.question,
-                    answer=prompt.problem.answer,
-                    completions=completions,
-                    right=tuple(float(c == 0) for c in classes),
-                    classes=tuple(classes),
-                    truncated=sum(not sampled.ended for sampled in group),
-                )
-            tell(start + len(part), len(prompts))
+        asked = prompts[begin:]
+        drawn = engine.stream(
+            [prompt.tokens for prompt in asked],
+            samples=samples,
+            decoding=self.decoding,
+            streams=[(self.seed, DRAW + begin + k, i) for k in range(len(asked)) for i in range(samples)],
+            together=self.config.batch,
+        )
+        ready: dict[int, Result] = {}
+        given = 0
+        for done, (k, completions) in enumerate(drawn if asked else (), 1):
+            ready[k] = self._result(asked[k], completions)
+            while given in ready:
+                yield ready.pop(given)
+                given += 1
+            tell(begin + done, len(prompts))
+
+    def _result(self, prompt: Prompt, drawn: Sequence[Sampled]) -> Result:
+        texts, problem = tuple(sampled.text for sampled in drawn), prompt.problem
+        (classes,) = judge([(texts, problem.answer)], self.rules)
+        return Result(
+            id=problem.id,
+            question=problem.question,
+            answer=problem.answer,
+            completions=texts,
+            right=tuple(float(c == 0) for c in classes),
+            classes=tuple(classes),
+            truncated=sum(not sampled.ended for sampled in drawn),
+        )

@@ -22,6 +22,25 @@ def growing_cache(config: Any) -> DynamicCache:
     return cache
 
 
+def can_join(cache: DynamicCache) -> bool:
+    """Can more rows be put into the cache? Not beside windows and states, which count from where they began."""
+    return all(type(layer) is GrowingLayer for layer in cache.layers)
+
+
+def join(cache: DynamicCache, other: DynamicCache, width: int) -> None:
+    """Put the rows of another cache below those of `cache`: the last `width` columns of both, ends at one column."""
+    for layer, more in zip(cache.layers, other.layers, strict=True):
+        assert isinstance(layer, GrowingLayer)
+        assert isinstance(more, GrowingLayer)
+        layer.join(more, width)
+
+
+def ending_at(columns: Tensor, width: int) -> Tensor:
+    """Return the last `width` of the columns [B, heads, T, D], zeros before them where there are fewer."""
+    missing = width - columns.shape[-2]
+    return columns[:, :, -missing:] if missing <= 0 else torch.nn.functional.pad(columns, (0, 0, missing, 0))
+
+
 class GrowingLayer(DynamicLayer):
     """Keys and values [B, heads, T, D] of one layer: the first T columns of buffers that are wider."""
 
@@ -52,6 +71,13 @@ class GrowingLayer(DynamicLayer):
                 buffer[moves] = buffer[beam_idx[moves]]
             self.buffers = (self.buffers[0][: len(beam_idx)], self.buffers[1][: len(beam_idx)])
         self._show(self.get_seq_length())
+
+    def join(self, other: GrowingLayer, width: int) -> None:
+        """Take in the rows of another layer; see `join`."""
+        pairs = ((self.keys, other.keys), (self.values, other.values))
+        both = [torch.cat([ending_at(x, width) for x in pair if x is not None]) for pair in pairs]
+        self.buffers = (_widened(both[0], width, width + ROOM), _widened(both[1], width, width + ROOM))
+        self._show(width)
 
     def _show(self, length: int) -> None:
         self.keys, self.values = (buffer[:, :, :length] for buffer in self.buffers)

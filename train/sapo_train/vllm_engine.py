@@ -10,7 +10,7 @@ from __future__ import annotations
 import copy
 import shutil
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -71,6 +71,24 @@ class VllmEngine:
         except BaseException:
             self.close()
             raise
+
+    def stream(
+        self,
+        prompts: Sequence[Tensor],
+        *,
+        samples: int,
+        decoding: Decoding,
+        streams: Sequence[Stream],
+        together: int,
+    ) -> Iterator[tuple[int, list[Sampled]]]:
+        """As `generate`, for so many prompts at a time as have `together` completions."""
+        room = max(1, together // samples)
+        for start in range(0, len(prompts), room):
+            part = prompts[start : start + room]
+            mine = streams[start * samples : (start + len(part)) * samples]
+            drawn = self.generate(part, samples=samples, decoding=decoding, streams=mine)
+            for k in range(len(part)):
+                yield start + k, drawn[k * samples : (k + 1) * samples]
 
     def update_weights(self, policy: Policy) -> None:
         """Have the server read the weights from a folder, and forget what it computed with the ones before.
