@@ -177,7 +177,7 @@ class Case:
         provers: list[SectionProver] = []
         for form in forms_of(section.weight):
             provers.append(SectionProver(branch, replace(section, weight=form)))
-            outcome = provers[-1].settle(claim, Budget(self.budget.deadline, FIRST_TRY))
+            outcome = provers[-1].settle(claim, Budget(self.budget.deadline, FIRST_TRY), quick=True)
             if not isinstance(outcome, Open):
                 return Settled(branch, provers[-1].section, outcome)
         found = provers[0].hunt(claim, parameter_points(self.gate, self.side, branch.all_domains))

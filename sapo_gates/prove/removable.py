@@ -9,7 +9,7 @@ from contextlib import suppress
 from typing import cast
 
 import sympy
-from sympy import Dummy, Expr, Pow, Symbol
+from sympy import Dummy, Expr, Mul, Pow, Symbol
 
 from sapo_gates.derive import derivative
 from sapo_gates.functions import substitute
@@ -58,7 +58,7 @@ def filled(expression: Expr, t: Symbol, at: Expr, ranges: Mapping[Symbol, Interv
     """The limit at t = at, for all parameters in their ranges; None where none is shown.
 
     Where every argument of the outermost operation has a limit at which it is continuous, that of the limits; else by
-    l'Hopital's rule.
+    l'Hopital's rule, for a product without the factors whose limits are known.
     """
     if not any(is_zero_at(one, t, at) for one in denominators(expression, t)):
         return None
@@ -69,6 +69,11 @@ def filled(expression: Expr, t: Symbol, at: Expr, ranges: Mapping[Symbol, Interv
         with suppress(Undefined):
             compiled(outside)({**ranges, **{symbols[e]: compiled(cast(Expr, limits[e]))(ranges) for e in limits}})
             return substitute(outside, {symbols[e]: limits[e] for e in limits})
+    known = {e: found for e, found in limits.items() if found is not None and not is_identity(found, sympy.Integer(0))}
+    if isinstance(expression, Mul) and known:
+        rest = filled(Mul(*(e for e in expression.args if e not in known)), t, at, ranges)
+        if rest is not None:
+            return Mul(*known.values(), rest)
     top, bottom = as_fraction(expression)
     for _ in range(MAX_ORDER):
         above, below = (value_at_point(part, t, at, ranges) for part in (top, bottom))

@@ -440,8 +440,8 @@ ZERO_AT_ZERO = (sympy.sinh, sympy.tanh, sympy.atan, sympy.asinh, sympy.erf)
 
 
 def _short(fraction: Expr) -> Expr:
-    """As one fraction or as a sum, whichever is shorter: 1 - exp(-tau) forgets less than (exp(tau) - 1)*exp(-tau)."""
-    return min(sympy.cancel(fraction), sympy.expand(fraction), key=sympy.count_ops)
+    """As a sum or, if that is shorter, as one fraction: 1 - 1/tau forgets less than (tau - 1)/tau."""
+    return min(sympy.expand(fraction), sympy.cancel(fraction), key=sympy.count_ops)
 
 
 def coordinate(chart: Chart, lower: Expr, upper: Expr) -> tuple[Symbol, Expr, Fraction | float, Fraction | float]:

@@ -150,8 +150,8 @@ class SectionProver:
         """Whether it is 0 at that end of the section for every parameter."""
         return is_zero_at(expression, self.t, cast(Rational, self._point(end)))
 
-    def decay_rules(self) -> list[tuple[str, Rule]]:
-        """The rules of the claim "w does not grow away from r = 1", cheap ones first."""
+    def decay_rules(self, *, quick: bool = False) -> list[tuple[str, Rule]]:
+        """The rules of the claim "w does not grow away from r = 1", cheap ones first; quick: without dear ones."""
 
         def settles(range_: Interval) -> bool:
             return _settles(-range_ if self.outward > 0 else range_)
@@ -180,9 +180,12 @@ class SectionProver:
             ("log-derivative", log_rule),
             ("terms", terms_rule),
             *((f"anchor-{k}", self._anchor_rule(k)) for k in range(2, MAX_ANCHOR_ORDER + 1)),
-            *((name, positive(rule)) for name, rule in self._fraction_rules(self._log_derivative, -self.outward)),
+            *(
+                (name, positive(rule))
+                for name, rule in self._fraction_rules(self._log_derivative, -self.outward, quick)
+            ),
             ("inverse", inverse_rule),
-            *([("each", self._each_rule())] if self.is_composed else []),
+            *([("each", self._each_rule(quick))] if self.is_composed else []),
         ]
         return [(name, licensed(rule)) for name, rule in rules]
 
@@ -257,14 +260,15 @@ class SectionProver:
         first, *others = [Mul(*hole), *rest] if hole else rest
         return [constant * first, *others]
 
-    def _each_rule(self) -> Rule:
-        ways = [[self._part_rule(factor, len(factors) > 1) for factor in factors] for factors in self.parts]
+    def _each_rule(self, quick: bool) -> Rule:
+        ways = [[self._part_rule(factor, len(factors) > 1, quick) for factor in factors] for factors in self.parts]
         return lambda ranges, box: all(rule(ranges, box) for rules in ways for rule in rules)
 
-    def _part_rule(self, part: Expr, is_factor: bool) -> Rule:
+    def _part_rule(self, part: Expr, is_factor: bool, quick: bool) -> Rule:
         """A term falls, or a factor that is >= 0: a product of such falls, and so does a root of one."""
         prover = SectionProver(self.branch, replace(self.section, weight=_root(part) or part))
-        rules = [rule for name, rule in prover.decay_rules() if name in EACH or name.startswith(("anchor", "fraction"))]
+        decay = prover.decay_rules(quick=quick)
+        rules = [rule for name, rule in decay if name in EACH or name.startswith(("anchor", "fraction"))]
 
         def settled(ranges: Mapping[Symbol, Interval], box: Box) -> bool:
             try:
@@ -275,13 +279,15 @@ class SectionProver:
 
         return settled
 
-    def _fraction_rules(self, expression: Expr, sign: int) -> list[tuple[str, Rule]]:
-        """sign * expression >= 0 by its numerator, where a box touches an end of the section."""
+    def _fraction_rules(self, expression: Expr, sign: int, quick: bool) -> list[tuple[str, Rule]]:
+        """sign * expression >= 0 by its numerator, where a box touches an end of the section; quick: a hole there."""
         links = cache(lambda end: self._numerators(expression, end))
 
         def rule(k: int) -> Rule:
             def settles(ranges: Mapping[Symbol, Interval], box: Box) -> bool:
                 for end in self._touched(box):
+                    if quick and not self._holes[end]:
+                        continue
                     link, denominator = links(end)
                     try:
                         below = denominator(ranges)
@@ -317,16 +323,22 @@ class SectionProver:
 
         return link, enclosure_of(bottom)
 
-    def rules(self, claim: Claim) -> list[tuple[str, Rule]]:
+    @cached_property
+    def _holes(self) -> dict[End, bool]:
+        """Whether the text divides by 0 at an end."""
+        found = tuple(denominators(self.section.weight, self.t))
+        return {end: self._point(end) is not None and any(self.vanishes(e, end) for e in found) for end in ENDS}
+
+    def rules(self, claim: Claim, *, quick: bool = False) -> list[tuple[str, Rule]]:
         """The rules that may settle a box of the claim."""
         match claim:
             case "decay":
-                return self.decay_rules()
+                return self.decay_rules(quick=quick)
             case "at most one":
-                return self.at_most_rules(sympy.Integer(1))
+                return self.at_most_rules(sympy.Integer(1), quick=quick)
             case "nonnegative":
                 bound: Rule = lambda ranges, box: _tries(lambda: _settles(self.weight(ranges)))  # noqa: E731
-                return [("bound", bound), *self._fraction_rules(self.section.weight, 1)]
+                return [("bound", bound), *self._fraction_rules(self.section.weight, 1, quick)]
             case "weight defined":
                 return [("defined", _defined_rule(self.weight))]
             case "value defined":
@@ -338,16 +350,16 @@ class SectionProver:
         value = self.section.value if claim == "value defined" else None
         return self.box(eliminated=value is not None and any(p in value.free_symbols for p in self.branch.eliminated))
 
-    def settle(self, claim: Claim, budget: Budget) -> Closed | Violated | Open:
+    def settle(self, claim: Claim, budget: Budget, *, quick: bool = False) -> Closed | Violated | Open:
         """Branch and bound over the whole section."""
-        return cover(self.whole(claim), self.rules(claim), budget)
+        return cover(self.whole(claim), self.rules(claim, quick=quick), budget)
 
     def hunt(self, claim: Claim, points: Iterable[Mapping[Symbol, Rational]]) -> Violated | None:
         """Look for a violation where the formula suggests one: around zeros of its linear parts, at these parameters.
 
         A needle at r = 37 of width 1e-9 is a function of (r - 37)/1e-9: its formula says where and how wide it is.
         """
-        rules, whole = self.rules(claim), self.whole(claim)
+        rules, whole = self.rules(claim, quick=True), self.whole(claim)
         for point in points:
             held = {p: exact_range(value) for p, value in point.items() if p in whole}
             if set(held) | {self.t} != set(whole):
@@ -364,7 +376,7 @@ class SectionProver:
                     return Violated(box)
         return None
 
-    def at_most_rules(self, number: Expr) -> list[tuple[str, Rule]]:
+    def at_most_rules(self, number: Expr, *, quick: bool = False) -> list[tuple[str, Rule]]:
         """w <= c; where c = 1, given that w = 1 at r = 1."""
         excess = enclosure_of(self.section.weight - number)
         inner_end, outer_end = ("lower", "upper") if self.section.side == "right" else ("upper", "lower")
@@ -391,7 +403,7 @@ class SectionProver:
             return restricted
 
         bound: tuple[str, Rule] = ("bound", lambda ranges, box: _tries(lambda: _settles(-excess(ranges))))
-        decay = self.decay_rules()
+        decay = self.decay_rules(quick=quick)
         near = [(name, next_to_one(rule)) for name, rule in decay]
         return [bound, *near, *((f"falls-{name}", falls(rule)) for name, rule in decay if name in FALLING)]
 

@@ -284,7 +284,7 @@ def filled(formula: Expr, t: Symbol, at: Expr, box: Box) -> Expr:
     """The limit at t = at, where something in the formula is 0/0.
 
     Where the outermost operation is continuous at the limits of its arguments, it is that of these; else by l'Hopital's
-    rule.
+    rule, for a product without the factors whose limits are known.
 
     Raises:
         Undefined: none is shown.
@@ -295,6 +295,14 @@ def filled(formula: Expr, t: Symbol, at: Expr, box: Box) -> Expr:
         outside = substitute(formula, arguments)
         span_of(outside)({**spans(box), **{symbol: enclose(found, box) for symbol, found in limits.items()}})
         return substitute(outside, limits)
+    known: dict[Any, Expr] = {}
+    for part in arguments if isinstance(formula, sympy.Mul) else ():
+        with suppress(Undefined):
+            found = _exactly(cast(Expr, part), t, at, box)
+            known |= {} if same(found, Integer(0)) else {part: found}
+    if known:
+        rest = sympy.Mul(*(part for part in formula.args if part not in known))
+        return sympy.Mul(*known.values(), filled(rest, t, at, box))
     top, bottom = quotient(formula)
     for _ in range(MAX_ORDER):
         above, below = (value_at(part, t, at, box) for part in (top, bottom))

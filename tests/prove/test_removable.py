@@ -23,6 +23,7 @@ RANGES = {P: Interval.of(0, 1, True)}
         (X * sympy.coth(X), 0, sympy.Integer(1)),
         (log(X) / (X - 1), 1, sympy.Integer(1)),
         ((X**2 - 4) / (X - 2), 2, sympy.Integer(4)),
+        (exp(-(X ** Rational(3, 2))) * (1 - exp(-P * X**2)) / X**2, 0, P),
         (P + (tanh(X - P) / (X - P)) ** 2, P, P + 1),
     ],
     ids=str,
@@ -38,6 +39,8 @@ def test_a_hole_is_filled_by_its_limit(expression: Expr, at: Expr, limit: Expr) 
     [
         (1 / X, 0),
         (tanh(X) / X**2, 0),
+        (exp(-(X ** Rational(3, 2))) * tanh(X) / X**2, 0),
+        ((2 + X) / X, 0),
         (sqrt(X**2) / X, 0),
         (sqrt(X) / X, 0),
         (log(X) / X, 0),
