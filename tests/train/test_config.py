@@ -126,3 +126,11 @@ def test_a_recipe_in_which_a_key_stands_twice_is_refused(text, tmp_path):
 def test_importing_sapo_train_or_its_rewards_loads_no_torch():
     code = "import sapo_train, sapo_train.rewards, sys; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+@pytest.mark.parametrize("flag", ["--optim.lr", "--steps", "--objective.positive.tau", "--optim.betas=[false, 0.9]"])
+def test_a_number_whose_value_was_forgotten_is_refused(flag):
+    values = merge(load_recipe("smoke.yaml"), parse_flags([flag]))
+    name = flag.lstrip("-").partition("=")[0]
+    with pytest.raises(ConfigError, match=rf"^{name}(\.0)?=(true|false) must be a number"):
+        build(RunConfig, values)

@@ -48,9 +48,24 @@ def build(cls: type[T], values: Mapping[str, Any]) -> T:
         ConfigError: one line for the first thing that is wrong.
     """
     try:
-        return _adapter(cls).validate_python(dict(values))
+        made = _adapter(cls).validate_python(dict(values))
     except ValidationError as error:
         raise ConfigError(_one_line(cls, error)) from None
+    _refuse_truth_as_number(values, made, "")
+    return made
+
+
+def _refuse_truth_as_number(given: Any, made: Any, name: str) -> None:
+    """pydantic takes true for 1, and a flag whose value was forgotten is true."""
+    if isinstance(given, bool) and not isinstance(made, bool):
+        raise ConfigError(f"{name}={str(given).lower()} must be a number: give it a value, as in --{name}=1e-6.")
+    if isinstance(given, Mapping):
+        for key, value in given.items():
+            below = made.get(key) if isinstance(made, Mapping) else getattr(made, key, value)
+            _refuse_truth_as_number(value, below, f"{name}.{key}".lstrip("."))
+    elif isinstance(given, list | tuple) and isinstance(made, list | tuple):
+        for number, (value, below) in enumerate(zip(given, made, strict=False)):
+            _refuse_truth_as_number(value, below, f"{name}.{number}")
 
 
 def plain(value: Any) -> dict[str, Any]:
@@ -233,6 +248,7 @@ def _one_line(cls: type, error: ValidationError) -> str:
         first["msg"]
         .replace("Input should be", "must be")
         .replace("a valid tuple", "a list")
+        .replace("a valid dictionary", "a mapping")
         .replace(", unable to parse string as an integer", "")
     )
     return f"{name}={first['input']!r} {rule.replace(', unable to parse string as a number', '')}."
