@@ -126,6 +126,24 @@ def test_what_is_computed_quickly_when_compiled_keeps_two_ulp(name, dtype):
             assert error <= (2 if dtype == torch.float32 else 1)
 
 
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # torch's own, while it compiles
+@pytest.mark.parametrize("name", ["sigmoid", "erf", "arctan", "softsign"])
+def test_machine_code_keeps_two_ulp(name):
+    gate, one = exported(name), torch.ones(())
+    sizes = torch.cat([torch.linspace(0, 1, 200_000), torch.logspace(-8, 2.5, 200_000), torch.tensor([torch.inf])])
+    torch._dynamo.reset()
+    compiled = torch.compile(gate, fullgraph=True)
+    z = torch.cat([sizes, -sizes])
+    for dtype in DTYPES[1:]:
+        at = z.to(dtype).clone().requires_grad_()
+        exact = runtime.plain(gate.plain_forms["positive", "token"], at.detach().double(), torch.tensor(True))
+        value = compiled(at, one)
+        (score,) = torch.autograd.grad(value.sum(), at)
+        for mine, true in zip((value.detach(), score), exact, strict=True):
+            assert ulps(mine, true, torch.zeros_like(true)).max() <= (2 if dtype == torch.float32 else 1)
+
+
 def test_a_quick_form_that_is_off_by_more_than_an_ulp_is_not_taken():
     form = exported("erf").plain_forms["positive", "token"]
     quick = form.quick
