@@ -145,6 +145,30 @@ def test_a_needle_of_the_score_far_out_is_part_of_its_supremum() -> None:
     assert low >= mpmath.mpf("3.6999")
 
 
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [
+        ("softsign", ("strict: ", "strict: ")),
+        ("log-arctan", ("strict: ", "strict: ")),
+        ("hard-clip", ("not strict: w = 1 from r = 0 to 1.00000", "not strict: w = 0 from r = 0 to 0.800000")),
+        ("raised-cosine", ("not strict: w = 0 from r = 0 to 0.900000", "not strict: w = 0 from r = 0 to 0.916667")),
+        ("spo", ("not monotone", "not monotone")),
+        ("aspo", ("not monotone", "not strict: w = 0 from r = 0 to 0.800000")),
+    ],
+)
+def test_strict_decay_is_told_from_decay(name: str, says: tuple[str, str]) -> None:
+    sheets = datasheet(name)
+    for sign, start in zip(SIGNS, says, strict=True):
+        assert sheets[sign]["strictness"]["says"].startswith(start)
+
+
+def test_a_decimal_is_no_closed_form() -> None:
+    entry = datasheet("sigmoid")["positive"]["weight_lipschitz"]
+    assert entry["closed_form"] is None
+    low, high = (mpmath.mpf(end) for end in entry["says"].split("c in ")[1].strip("[]").split(", "))
+    assert low <= 2 * mpmath.sqrt(3) / 9 <= high
+
+
 def test_a_closed_form_that_disagrees_is_not_printed() -> None:
     sheet = Sheet.of(load_gate("hard-clip"), "positive", {})
     with working_precision():

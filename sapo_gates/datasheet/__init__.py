@@ -2,7 +2,7 @@
 
 Enclosures are proved at the given parameter values: suprema by bracketing every stationary point, limits with certain
 operations only. A closed form is printed where one is found and its value at these parameters lies in the enclosure; a
-quantity that scales with tau is printed as c*tau or c/tau, and then holds for every tau.
+quantity without one that scales with tau says so, c*tau or c/tau with c enclosed, and then holds for every tau.
 """
 
 import math
@@ -11,7 +11,7 @@ from pathlib import Path
 
 from sapo_gates.datasheet import slopes
 from sapo_gates.datasheet.ends import value_at, value_range, value_range_all_reals, weight_at_zero
-from sapo_gates.datasheet.shape import log_symmetry, pessimism, scale_family
+from sapo_gates.datasheet.shape import log_symmetry, pessimism, scale_family, strictness
 from sapo_gates.datasheet.sheet import Entry, Sheet
 from sapo_gates.datasheet.smoothness import smoothness
 from sapo_gates.datasheet.strength import scores
@@ -95,6 +95,7 @@ def _entries(sheet: Sheet) -> dict[str, Entry]:
         "tail": sheet.answer(lambda: tail(sheet)),
         "weight_lipschitz": sheet.answer(lambda: slopes.weight_lipschitz(sheet)),
         **sheet.answers(AROUND_ONE, lambda: slopes.around_one(sheet)),
+        "strictness": sheet.answer(lambda: strictness(sheet)),
         "pessimism_kill_side": sheet.answer(lambda: pessimism(sheet, kill=True)),
         "pessimism_pass_side": sheet.answer(lambda: pessimism(sheet, kill=False)),
         "log_symmetry": sheet.answer(lambda: log_symmetry(sheet)),

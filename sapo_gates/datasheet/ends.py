@@ -144,4 +144,4 @@ def value_range_all_reals(sheet: Sheet) -> Entry:
     span = top + -bottom
     mirrored = substitute(first.value, {first.t: -first.t})
     closed = [sympy.together(b - a) for b in limit_form(last.value, last.t) for a in limit_form(mirrored, first.t)]
-    return sheet.number(span, [*closed, sheet.scaled_text(span, -1)])
+    return sheet.number(span, closed, scaling=sheet.scaling(span, -1))

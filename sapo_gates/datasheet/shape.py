@@ -1,17 +1,22 @@
-"""Yes or no: pessimism on each side, log-symmetry, scale family."""
+"""Yes or no: strict decay, pessimism on each side, log-symmetry, scale family."""
 
 import sympy
 from sympy import Expr, Rational
 
 from sapo_gates.datasheet.sheet import Entry, Sheet, short
+from sapo_gates.datasheet.smoothness import is_analytic, matches, neighbours
 from sapo_gates.functions import r, substitute, z
+from sapo_gates.prove.boxes import Budget, Closed, Violated
+from sapo_gates.prove.case import one_sided
 from sapo_gates.prove.enclose import compiled
 from sapo_gates.prove.extrema import is_nonpositive
 from sapo_gates.prove.forms import is_identity
 from sapo_gates.prove.interval import Interval, Undefined
-from sapo_gates.prove.numeric import in_ratio
+from sapo_gates.prove.numeric import by_ratio, in_ratio
 from sapo_gates.prove.sections import Section
+from sapo_gates.prove.signs import SectionProver
 
+DECAY_SECONDS = 2.0  # of CPU time, for showing that w falls
 PROBES = (Rational(2), Rational(3, 2), Rational(11, 10), Rational(10), Rational(101, 100), Rational(1000))
 
 
@@ -89,6 +94,34 @@ def _weight(sheet: Sheet, ratio: Expr) -> Interval:
         if (low is None or low.upper < ratio) and (high is None or ratio < high.lower):
             return compiled(substitute(in_ratio(section, section.weight), {r: ratio}))({})
     raise Undefined("r is a breakpoint")
+
+
+def strictness(sheet: Sheet) -> Entry:
+    """Whether w falls strictly away from r = 1: an analytic formula that falls and is not constant does."""
+    branch, sections = sheet.numeric.branch, sheet.numeric.sections
+    budget = Budget.seconds(DECAY_SECONDS)
+    falls = [SectionProver(branch, section).settle("decay", budget) for section in sections]
+    rises = [_rises(sheet, before, after) for before, after in neighbours(sheet)]
+    if True in rises or any(isinstance(outcome, Violated) for outcome in falls):
+        return sheet.words("not monotone: w grows away from 1 somewhere")
+    if None in rises or not all(isinstance(outcome, Closed) for outcome in falls) or not is_analytic(sheet):
+        return sheet.words("not settled")
+    for section in sections:
+        if is_identity(by_ratio(section, section.weight), sympy.Integer(0)):
+            start = "0" if section.lower == 0 else short(sheet.ratio(section, "lower"))
+            end = "oo" if section.upper is sympy.oo else short(sheet.ratio(section, "upper"))
+            return sheet.words(f"not strict: w = {sympy.sstr(section.weight)} from r = {start} to {end}")
+    return sheet.words("strict: w falls from r = 1 towards 0 and towards oo, nowhere constant")
+
+
+def _rises(sheet: Sheet, before: Section, after: Section) -> bool | None:
+    """Whether w jumps upwards between two sections, away from r = 1."""
+    if (before, after) == sheet.inner or matches(sheet, before, after, before.weight, after.weight):
+        return False
+    left = one_sided(before, before.weight, "upper", sheet.numeric.branch).enclosure({})
+    right = one_sided(after, after.weight, "lower", sheet.numeric.branch).enclosure({})
+    near, far = (left, right) if after.side == "right" else (right, left)
+    return True if far.lower > near.upper else False if far.upper < near.lower else None
 
 
 def scale_family(sheet: Sheet) -> Entry:

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from decimal import Decimal
 from fractions import Fraction
 from functools import cached_property
 from typing import Any
@@ -77,12 +76,15 @@ class Sheet:
         except (Unsupported, Undefined) as error:
             return {name: self.words(f"not enclosed: {error}") for name in names}
 
-    def number(self, found: Interval, closed: Sequence[Expr | str | None] = (), says: str = "") -> Entry:
-        """A number, with the first closed form that agrees with it; a text is one already."""
-        forms = (form if isinstance(form, str) else self.confirmed(form, found) for form in closed)
+    def number(
+        self, found: Interval, closed: Sequence[Expr | None] = (), says: str = "", scaling: str | None = None
+    ) -> Entry:
+        """A number, with the first closed form that agrees with it; scaling: what to say if none does."""
+        forms = (self.confirmed(form, found) for form in closed)
         entry: Entry = {"closed_form": next((f for f in forms if f is not None), None), "at": self.at}
         entry["enclosure"] = list(shown(found))
-        return {**entry, "says": says} if says else entry
+        words = [says, scaling if entry["closed_form"] is None else None]
+        return {**entry, "says": "; ".join(filter(None, words))} if any(words) else entry
 
     def confirmed(self, form: Expr | None, found: Interval) -> str | None:
         """The closed form as text if its value at these parameters meets a tight enclosure."""
@@ -96,14 +98,14 @@ class Sheet:
             return None
         return sympy.sstr(form) if value.lower <= found.upper and found.lower <= value.upper else None
 
-    def scaled_text(self, found: Interval, power: int) -> str | None:
-        """c tau^power with c to 6 digits, where found = c tau^power."""
+    def scaling(self, found: Interval, power: int) -> str | None:
+        """Says that found = c tau^power for every tau, with c enclosed."""
         if self.symbolic is None or self.symbolic.scale is None:
             return None
-        tau = self.numeric.values[self.symbolic.scale]
-        c = (found * exactly(tau**-power)).lower.str(6, radius=False)
-        name = self.symbolic.scale.name
-        return f"{Decimal(c).normalize():f}" + {-1: f"/{name}", 1: f"*{name}", 2: f"*{name}**2"}[power]
+        name, tau = self.symbolic.scale.name, self.numeric.values[self.symbolic.scale]
+        low, high = shown(found * exactly(tau**-power))
+        scaled = {-1: f"c/{name}", 1: f"c*{name}", 2: f"c*{name}**2"}[power]
+        return f"{scaled} for every {name}, c in [{low}, {high}]"
 
     # Sections ---------------------------------------------------------------------------------------------------------
 

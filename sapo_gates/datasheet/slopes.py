@@ -20,10 +20,10 @@ def weight_lipschitz(sheet: Sheet) -> Entry:
     where = jump(sheet)
     if where is not None:
         return sheet.words(f"not Lipschitz: {where}")
-    found, text = _largest_slope(sheet)
+    found, scaling = _largest_slope(sheet)
     if not found.upper.is_finite():
         return sheet.words("not Lipschitz: w' is unbounded" if not found.lower.is_finite() else "not enclosed")
-    return sheet.number(found, [text])
+    return sheet.number(found, scaling=scaling)
 
 
 def _largest_slope(sheet: Sheet) -> tuple[Interval, str | None]:
@@ -35,7 +35,7 @@ def _largest_slope(sheet: Sheet) -> tuple[Interval, str | None]:
         found = _size([Curve.of(branch, s, by_ratio(s, s.weight)) for s in sections])
         if found.upper.is_finite() and any(curve.section.side == "right" for curve, _ in found.places):
             everywhere = found.interval * exactly(sheet.numeric.values[symbolic.scale])
-            return everywhere, sheet.scaled_text(everywhere, 1)
+            return everywhere, sheet.scaling(everywhere, 1)
     return _size([sheet.numeric.curve(s, by_ratio(s, s.weight)) for s in sheet.numeric.sections]).interval, None
 
 
@@ -91,7 +91,7 @@ def _curvature(sheet: Sheet, second: dict[str, OneSided], form: Expr | None) -> 
         says.append(f"from the right; from the left it is {short(left.enclosure({}))}")
     if not all(_is_level(sheet, section) for section in sheet.inner):
         says.append("w has a slope at 1, so it is not flat there")
-    return sheet.number(here, [form, sheet.scaled_text(here, 2)], "; ".join(says))
+    return sheet.number(here, [form], "; ".join(says), sheet.scaling(here, 2))
 
 
 def _curvature_form(sheet: Sheet) -> Expr | None:
@@ -141,8 +141,8 @@ def _kappa(sheet: Sheet, second: dict[str, OneSided], form: Expr | None) -> Entr
     edges = [e for s in sheet.numeric.sections[:-1] if (e := sheet.end_form(s, "upper")) is not None and e != 1]
     at_one = second["right"].enclosure({}) * exactly(Rational(-1, 2))
     is_limit = at_one.lower <= found.upper and found.lower <= at_one.upper  # of the quotient at r = 1, for every tau
-    text = sheet.scaled_text(found, 2) if is_limit else None
-    return sheet.number(found, [None if form is None else -form / 2, *((e - 1) ** -2 for e in edges), text])
+    scaling = sheet.scaling(found, 2) if is_limit else None
+    return sheet.number(found, [None if form is None else -form / 2, *((e - 1) ** -2 for e in edges)], scaling=scaling)
 
 
 def _surrogate_gap(sheet: Sheet, form: Expr | None) -> Entry:

@@ -24,7 +24,7 @@ def smoothness(sheet: Sheet) -> Entry:
     """C^k, C^oo or analytic."""
     corners = [pair for pair in neighbours(sheet) if not _same_formula(*pair)]
     if not corners:
-        return sheet.words("analytic") if _is_analytic(sheet) else sheet.words("C^oo")
+        return sheet.words("analytic") if is_analytic(sheet) else sheet.words("C^oo")
     if all(is_flat_corner(*pair) for pair in corners):
         return sheet.words("C^oo, not analytic")
     smallest, certain = MAX_ORDER + 1, True
@@ -89,7 +89,7 @@ def jump(sheet: Sheet) -> str | None:
     return None
 
 
-def _is_analytic(sheet: Sheet) -> bool:
+def is_analytic(sheet: Sheet) -> bool:
     """Every root and logarithm takes positive numbers only, so that the formula is analytic inside its sections."""
     for section in sheet.numeric.sections:
         for node in sympy.preorder_traversal(section.weight):

@@ -34,7 +34,8 @@ def _width(sheet: Sheet, side: Side, found: tuple[Interval, Curve] | str, *, in_
         width = compiled(sign * sympy.log(r))({r: place})
         return sheet.number(width, [sympy.expand_log(sign * sympy.log(form)) for form in _forms(sheet, curve)])
     width = place + exactly(-1) if side == "right" else exactly(1) + -place
-    return sheet.number(width, [*(sign * (form - 1) for form in _forms(sheet, curve)), sheet.scaled_text(width, -1)])
+    closed = [sign * (form - 1) for form in _forms(sheet, curve)]
+    return sheet.number(width, closed, scaling=sheet.scaling(width, -1))
 
 
 def _crossing(sheet: Sheet, side: Side) -> tuple[Interval, Curve] | str:

@@ -41,7 +41,7 @@ class Numeric:
         Raises:
             Unsupported: a corner that cannot be placed.
         """
-        (branch,) = branches_of(self.gate.kind, substitute(self.gate.declared(self.side), self.values), {})
+        (branch,) = branches_of(self.gate.kind, substitute(self.gate.declared(self.side), self.values), {}, ())
         sections = [self._shortened(branch, section) for section in branch.sections]
         return replace(branch, sections=tuple(_tidied(_in_log(section)) for section in sections))
 
