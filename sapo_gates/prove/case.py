@@ -79,6 +79,8 @@ class Case:
             self.budget = whole
             if isinstance(found, Undecided) and self.cell is None:
                 found = self._refuted_at_points(requirement) or found
+            if isinstance(found, Undecided) and self.cell is not None:  # the next that asks may have more time
+                return found
             self.verdicts[requirement.ID] = found
         return self.verdicts[requirement.ID]
 
@@ -168,9 +170,12 @@ class Case:
     def claim(self, claim: Claim) -> tuple[Settled, ...]:
         """The claim on every section of every branch, each with the first form of the weight that settles it."""
         if claim not in self.claims:
-            self.claims[claim] = tuple(
+            found = tuple(
                 self._settle(branch, section, claim) for branch in self.branches for section in branch.sections
             )
+            if self.cell is not None and self.budget.is_spent:
+                return found
+            self.claims[claim] = found
         return self.claims[claim]
 
     def _settle(self, branch: Branch, section: Section, claim: Claim) -> Settled:

@@ -33,14 +33,12 @@ def assigned(expression: Expr, values: Values) -> Expr:
 def piece(expression: Expr, values: Values, sign: Sign) -> Expr:
     """The smooth formula that the expression is at these values, where its corners' switches have these signs."""
     corners: dict[Any, Any] = {corner: Dummy(real=True) for corner in _outermost(expression)}
-    around = assigned(substitute(expression, corners), values)
-    chosen = {}
-    for corner, symbol in corners.items():
-        if symbol in around.free_symbols:
-            chosen[symbol] = _choice(corner, lambda one: piece(one, values, sign), sign)
+    found = assigned(substitute(expression, corners), values)
+    for corner, symbol in sorted(corners.items(), key=lambda one: r in one[0].free_symbols):
+        if symbol in found.free_symbols:
+            found = assigned(found, {symbol: _choice(corner, lambda one: piece(one, values, sign), sign)})
         else:
             assigned(corner, values)  # times 0, which makes nothing of what is not there
-    found = assigned(around, chosen)
     return piece(found, values, sign) if found.has(*CORNERS) else found
 
 
