@@ -14,6 +14,7 @@ from judge import Unjudged, fails
 
 from sapo_gates import Gate, certify
 from sapo_gates.certificate import Certificate, Requirement
+from sapo_gates.errors import RecheckFailed
 from sapo_gates.recheck import recheck
 
 # an interruption that arrives in one of hypothesis's own gc callbacks is lost there, and rings again
@@ -129,9 +130,9 @@ def test_a_seed_makes_the_same_gate_again_and_another_seed_another() -> None:
 
 
 BANK: dict[str, tuple[Callable[[int], Gate | Planted], int, float]] = {
-    "combined": (combined, 200, 0.4),
+    "combined": (combined, 200, 0.5),
     "admissible": (admissible, 100, 0.7),
-    "planted": (planted, 208, 0.6),
+    "planted": (planted, 208, 0.65),
 }
 """How many gates of each, and the share of which something may stay open; of violations, the violation itself.
 
@@ -147,7 +148,11 @@ def test_no_verdict_on_the_bank_is_wrong(kind: str) -> None:
     for seed in range(number):
         made = make(seed)
         truth, gate = (made, made.gate) if isinstance(made, Planted) else (None, made)
-        certificate = certified(gate)
+        try:
+            certificate = certified(gate)
+        except RecheckFailed as failure:
+            wrong[seed] = [f"its certificate does not hold: {failure}"]
+            continue
         if found := mistakes(certificate, truth):
             wrong[seed] = found
         if any(is_open_in(entry, truth) for entry in certificate.requirements):

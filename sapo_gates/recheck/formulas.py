@@ -7,6 +7,7 @@ import sympy
 from sympy import Add, Dummy, Expr, Integer, Mul, Piecewise, Pow, Symbol
 from sympy.core.relational import Relational
 
+from sapo_gates.errors import RecheckFailed
 from sapo_gates.functions import r, sigmoid, substitute
 from sapo_gates.gate import Kind
 from sapo_gates.recheck.spans import Undefined
@@ -53,7 +54,13 @@ def _outermost(expression: Any) -> Iterator[Any]:
 def _choice(corner: Any, smooth: Callable[[Any], Any], sign: Sign) -> Expr:
     match corner:
         case Piecewise():
-            return smooth(next(formula for formula, condition in corner.args if _holds(condition, smooth, sign)))
+            try:
+                return smooth(next(formula for formula, condition in corner.args if _holds(condition, smooth, sign)))
+            except RecheckFailed:  # where parameters make all pieces one it does not matter which of them it is
+                found = {smooth(formula) for formula, _ in corner.args}
+                if len(found) > 1:
+                    raise
+                return found.pop()
         case sympy.Abs():
             one = smooth(corner.args[0])
             return one if sign(one) >= 0 else -one
