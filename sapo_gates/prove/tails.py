@@ -20,10 +20,10 @@ from sympy import Add, Expr, Mul, Rational, Symbol
 from sapo_gates.derive import derivative
 from sapo_gates.functions import substitute
 from sapo_gates.prove.enclose import compiled
-from sapo_gates.prove.forms import is_shown, log_derivative, normal, tamed
+from sapo_gates.prove.forms import is_identity, is_shown, log_derivative, normal, tamed
 from sapo_gates.prove.interval import INFINITY, Interval, Undefined
 from sapo_gates.prove.limits import TO_INFINITY, TO_MINUS_INFINITY, ZERO_FROM_ABOVE, Limit, limit
-from sapo_gates.prove.sections import Branch, Section, domain_interval, in_x
+from sapo_gates.prove.sections import Branch, Section, Unsupported, domain_interval, in_x, value_at
 
 S = Symbol("s_", positive=True)
 
@@ -121,8 +121,26 @@ class Tail:
 
     def in_x(self, parameters: Mapping[Symbol, Rational]) -> "Tail | None":
         """The same in the chart's x, from a binary fraction on that is near its start at these parameters."""
-        start = _binary_near(substitute(self.section.lower, parameters), up=True)
+        start = self._start(self.section.lower, parameters)
         return None if start is None else self._moved(t_lower=start)
+
+    def _start(self, edge: Expr, parameters: Mapping[Symbol, Rational]) -> Fraction | None:
+        """A binary fraction near an edge of the section, at it only where w is there what it is beyond."""
+        edge, x = substitute(edge, parameters), self.branch.chart.x
+        start = _binary_near(edge, outwards=self.outwards)
+        if start is None or Rational(start.numerator, start.denominator) != edge:
+            return start
+        if self.branch.value is not None:  # a derived weight is nothing at a corner
+            is_corner = edge != self.branch.chart.on_policy
+            return _binary_near(edge, outwards=self.outwards, strictly=is_corner)
+        weight = substitute(in_x(self.branch, self.section, self.section.weight), parameters)
+        try:
+            said = value_at(substitute(self.branch.weight, parameters), {x: edge}, {})
+            if said.has(sympy.nan, sympy.zoo) or is_identity(said, substitute(weight, {x: edge})):
+                return start
+        except (Unsupported, Undefined):
+            pass
+        return _binary_near(edge, outwards=self.outwards, strictly=True)
 
     def _moved(self, **ends: Fraction) -> "Tail":
         x = self.branch.chart.x
@@ -194,7 +212,7 @@ class Head(Tail):
 
     def in_x(self, parameters: Mapping[Symbol, Rational]) -> "Tail | None":
         """The same in the chart's x, up to a binary fraction that is near its start at these parameters."""
-        start = _binary_near(substitute(self.section.upper, parameters), up=False)
+        start = self._start(self.section.upper, parameters)
         return None if start is None else self._moved(t_upper=start)
 
     def limit(self, expression: Expr) -> tuple[Limit, Expr] | None:
@@ -217,19 +235,20 @@ class TailBound:
     form: str
 
 
-def _binary_near(number: Expr, *, up: bool) -> Fraction | None:
-    """A short binary fraction at or above (below) a number, whole if that is at least 1; None for a huge one."""
-    if isinstance(number, Rational) and number.q & (number.q - 1) == 0:
+def _binary_near(number: Expr, *, outwards: int, strictly: bool = False) -> Fraction | None:
+    """A short binary fraction at or beyond a number, whole if that is at least 1; None for a huge one."""
+    if isinstance(number, Rational) and number.q & (number.q - 1) == 0 and not strictly:
         return Fraction(int(number.p), int(number.q))
     range_ = compiled(number)({})
-    end = range_.upper if up else range_.lower
+    end = range_.upper if outwards > 0 else range_.lower
     if not end.is_finite() or abs(end) > 2**60 or abs(end) < 2**-60:
         return None
     mantissa, exponent = (int(part) for part in end.man_exp())
     exact, scale = Fraction(mantissa) * Fraction(2) ** exponent, 1
     while abs(exact * scale) < 1:
         scale *= 2
-    return Fraction(ceil(exact * scale) if up else floor(exact * scale), scale)
+    near = Fraction(ceil(exact * scale) if outwards > 0 else floor(exact * scale), scale)
+    return near + Fraction(outwards, 2 * scale) if strictly and near == exact else near
 
 
 def _range(expression: Expr, box: Mapping[Symbol, Interval]) -> Interval | None:

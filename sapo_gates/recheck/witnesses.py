@@ -254,6 +254,10 @@ def _tail(place: Place, _: Any, *ratios: Any) -> None:
     require(is_at_most(late, 0, place.box), "the tail starts after r = {}", ratios[-1])
     c = rational(fraction(low if high == "oo" else high))
     require(c > 0 if high == "oo" else c < 0 and low == "-oo", "the bound of phi has no sign")
+    if same(section.ends[1 if place.at_zero else 0], ratios[-1]):
+        for there in place.text(ratios[-1], "weight"):
+            beyond = there.number * rational_span(ratios[-1]) + -rational_span(c)
+            require((beyond if c > 0 else -beyond).low >= 0, "the text at r = {} is not beyond the bound", ratios[-1])
     claim = Claim("score", "at least" if c > 0 else "at most", c)
     show(place.branch, section, claim, place.evidence["sections"][index][claim.name])
 

@@ -88,9 +88,15 @@ def value(expression: Expr, ratio: Expr) -> Expr:
         return expression
     if isinstance(expression, Piecewise):
         return next(value(piece, ratio) for piece, holds in expression.args if holds.subs(r, ratio) is sympy.true)
-    there = cast(Expr, expression.func(*(value(cast(Expr, part), ratio) for part in expression.args)))
+    parts = [value(cast(Expr, part), ratio) for part in expression.args]
+    there = cast(Expr, expression.func(*parts))
     if not there.has(sympy.nan):
         return there
+    if isinstance(expression, sympy.Mul):  # what is no part of the 0/0 stays exact: it may be 1 but for 10^-10000
+        pairs = list(zip(expression.args, parts, strict=True))
+        hole = [part for part, number in pairs if number == 0 or number.has(sympy.nan, sympy.zoo, sympy.oo)]
+        if len(hole) < len(pairs):
+            return value(sympy.Mul(*hole), ratio) * sympy.Mul(*(number for part, number in pairs if part not in hole))
     with mpmath.workdps(200):
         nearby = sympy.Float(sympy.lambdify(r, expression, "mpmath")(mpmath.mpf(ratio.p) / ratio.q + APART), 200)
     simple = sympy.nsimplify(nearby, rational=True, tolerance=1e-30)
