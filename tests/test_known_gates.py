@@ -1,5 +1,7 @@
 """Gates whose truth is known by hand, each against every requirement it was chosen for."""
 
+import hashlib
+import json
 from dataclasses import dataclass, field
 
 import pytest
@@ -8,6 +10,7 @@ from sympy import Rational
 
 from sapo_gates import Domain, Gate, Parameter, certify
 from sapo_gates.certificate import Certificate, Requirement
+from sapo_gates.errors import RecheckFailed
 from sapo_gates.expression import parse_expression
 from sapo_gates.recheck import recheck
 from sapo_gates.verdict import SIGNS
@@ -309,6 +312,25 @@ def smoothness(text: str, order: int) -> set[str]:
 def test_how_smooth_a_gate_is_is_known_exactly(text: str, order: int) -> None:
     assert smoothness(text, order) == {"proved"}
     assert smoothness(text, order + 1) == {"refuted"}
+
+
+def test_a_tail_starts_behind_a_breakpoint_at_which_the_text_is_not_in_it() -> None:
+    step = gate("step", Formula("weight", "sech(r - 1)^2/2^r + Piecewise((1/10, r > 4), (0, True))", {}))
+    certificate = certify(step, budget=10)
+    (found, _) = answers(certificate, VANISHING)
+    assert found.witness is not None
+    assert Rational(found.witness.r[0]) > 4
+    forged = certificate.to_json()
+    for entry in forged["requirements"]:
+        if entry["id"] == VANISHING:
+            entry["witness"]["r"] = ["4"]
+            *before, _between, last = entry["evidence"]["sections"]
+            entry["evidence"]["sections"] = [*before, {**last, "from": "4"}]
+    claimed = {key: forged[key] for key in forged if key not in ("digest", "numerics")}
+    text = json.dumps(claimed, sort_keys=True, separators=(",", ":"))
+    forged["digest"] = "sha256:" + hashlib.sha256(text.encode()).hexdigest()
+    with pytest.raises(RecheckFailed, match="not beyond the bound"):
+        recheck(forged)
 
 
 def test_log_sech_fails_only_at_temperatures_up_to_1() -> None:
