@@ -13,6 +13,7 @@ from sapo_gates.verdict import Sign, Witness
 DIGITS = (30, 60, 120, 250, 500, 1000, 4000, 20_000)  # at which a number is evaluated to tell it from 0
 CLOSE = Rational(1, 10**60)  # how far from a corner or a hole its limits are taken, in units of r
 APART = Rational(1, 10**40)  # what a limit taken so may be off by; what is less than that apart does not jump
+FILLED = 1e-30  # how close a simple number must be to fill a hole
 FAR = [sympy.Integer(10) ** k for k in (0, 1, 2, 4, 8, 16, 40)]  # multiples of r at which a tail is looked at
 FARTHEST = sympy.Integer(10) ** 1_000
 
@@ -61,6 +62,8 @@ def fails(gate: Gate, sign: Sign, requirement: str, witness: Witness) -> bool:
             return any(_is_undefined(f, at) for f in declares)
         case "unit-peak" | "first-order-agreement", "point", [at]:
             there = value(weight, at)
+            if there == 1 and witness.enclosure and abs(_number(witness.enclosure[0][0])) < FILLED:
+                raise Unjudged(f"a hole is filled to {FILLED} only")
             if at == 1:
                 return _sign(there - 1) != 0 and encloses(there - 1)
             return requirement == "unit-peak" and _sign(there - 1) > 0 and encloses(there)
@@ -88,26 +91,20 @@ def value(expression: Expr, ratio: Expr) -> Expr:
         return expression
     if isinstance(expression, Piecewise):
         return next(value(piece, ratio) for piece, holds in expression.args if holds.subs(r, ratio) is sympy.true)
-    parts = [value(cast(Expr, part), ratio) for part in expression.args]
-    there = cast(Expr, expression.func(*parts))
+    there = cast(Expr, expression.func(*(value(cast(Expr, part), ratio) for part in expression.args)))
     if not there.has(sympy.nan):
         return there
-    if isinstance(expression, sympy.Mul):  # what is no part of the 0/0 stays exact: it may be 1 but for 10^-10000
-        pairs = list(zip(expression.args, parts, strict=True))
-        hole = [part for part, number in pairs if number == 0 or number.has(sympy.nan, sympy.zoo, sympy.oo)]
-        if len(hole) < len(pairs):
-            return value(sympy.Mul(*hole), ratio) * sympy.Mul(*(number for part, number in pairs if part not in hole))
     with mpmath.workdps(200):
         nearby = sympy.Float(sympy.lambdify(r, expression, "mpmath")(mpmath.mpf(ratio.p) / ratio.q + APART), 200)
-    simple = sympy.nsimplify(nearby, rational=True, tolerance=1e-30)
-    if abs(simple - nearby) > 1e-30:
+    simple = sympy.nsimplify(nearby, rational=True, tolerance=FILLED)
+    if abs(simple - nearby) > FILLED:
         raise Unjudged(f"{expression} at {ratio}")
     return simple
 
 
 def _sign(number: Expr) -> int:
-    """At more and more digits, until two results agree."""
-    number = cast(Expr, sympy.sympify(number))
+    """At more and more digits, until two results agree; what cancels exactly does so first."""
+    number = cast(Expr, sympy.expand_mul(sympy.sympify(number)))
     if number.is_Rational:
         return int(sympy.sign(number))
     before = None
