@@ -72,6 +72,14 @@ def in_parts(form: str, *factors: str) -> Json:
     return cell
 
 
+def below_zero(form: str) -> Json:
+    """The same, with w >= 0 shown by the form as its only part."""
+    claim = "weight at least"
+    cell = around_one("exp(r-1)", form, claim=claim, rule="bound")
+    cell["sections"][1][claim].update(leaves={"rule": "falls-each"}, parts=[[form]])
+    return cell
+
+
 def ending(term: str, form: str) -> Json:
     """The same without claims, and the limit at infinity of one term."""
     return {**around_one(), "infinity": [{"term": term, "rule": "limit", "form": form}]}
@@ -149,6 +157,9 @@ PROOFS: dict[str, tuple[str, str | None, str, Json]] = {
     "w growing, as a product of factors of which one does": (
         f'weight = "{RIGHT_OF_1.format("r*exp(-r/9)/3")}"', None, "monotone-decay",
         in_parts("r*exp(-r/9)/3", "r/3", "exp(-r/9)"),
+    ),
+    "w >= 0, by parts of w that fall where those of -w had to": (
+        f'weight = "{RIGHT_OF_1.format("2-r")}"', None, "nonnegative-weight", below_zero("2-r"),
     ),
     "phi swinging on for ever": (
         'weight = "cos(r-1)/r"', None, "vanishing-score", ending("cos(r-1)/r", "cos(r-1)"),

@@ -86,7 +86,8 @@ def _show(branch: Branch, section: Section, claim: Claim, entry: Entry) -> None:
         curve.images["inverse"] = span_of(inverse)
     if "parts" in entry:
         spelled = [[branch.read(factor, section.t) for factor in factors] for factors in entry["parts"]]
-        require(same(Add(*(Mul(*factors) for factors in spelled)), form), "the parts do not make up {}", form)
+        total = Add(*(Mul(*factors) for factors in spelled))
+        require(same(total, curve.form), "the parts do not make up {}", curve.form)
         curve.parts = [[Curve(section, factor) for factor in factors] for factors in spelled]
     for box, leaf in parts(entry["leaves"], section.box):
         holds = False
