@@ -397,7 +397,7 @@ FORGERIES: list[tuple[str, Forgery, str]] = [
     ("needle", cross_one, "not in order on one side"),
     ("needle", place_elsewhere, "none of the cell's breakpoints"),
     ("peak away from 1", outside_domain, "is outside"),
-    ("score weight with a corner", higher_tail, "is not shown by"),
+    ("score weight with a corner", higher_tail, "is not shown by|not beyond the bound"),
     ("score weight with a corner", earlier_tail, "the tail starts after"),
     ("hard-clip", other_jump, "nothing jumps"),
     ("pole at an irrational place", other_bracket, "not shown to break"),
