@@ -132,9 +132,9 @@ def test_a_seed_makes_the_same_gate_again_and_another_seed_another() -> None:
 
 
 BANK: dict[str, tuple[Callable[[int], Gate | Planted], int, float, float]] = {
-    "combined": (combined, 200, 0.5, 0),
-    "admissible": (admissible, 100, 0.7, 0),
-    "planted": (planted, 208, 0.65, 0.03),
+    "combined": (combined, 200, 0.6, 0),
+    "admissible": (admissible, 100, 0.8, 0),
+    "planted": (planted, 208, 0.75, 0.03),
 }
 """How many gates of each, and the shares of which something may stay open and whose certificate recheck may refuse.
 
