@@ -3,6 +3,8 @@
 A proof speaks of whichever equal spelling of the formula is enclosed best, and equal spellings agree only where both
 exist: (tau*r - r)/(tau - 1) is r, but for tau = 1. So every operation in the text itself has to be defined for every
 parameter value, at all but isolated ratios; those the text fills by its limit, which is the other spelling's value.
+The text is that of a piece: where a corner is 0 its product is 0, whatever the other factors are there, so that
+Max(0, r - 9)*log(r - 8) is a gate's term for every r > 0. `recheck` and exported functions read it so too.
 
 The zeros of a denominator D are isolated where D, D', ... are not all 0 at one t of the section: D is analytic in t
 wherever the operations inside it are defined, and then does not vanish identically.

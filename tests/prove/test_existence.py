@@ -1,6 +1,9 @@
 """A formula that does not exist for every parameter is refused where that is certain, and nothing is proved of it."""
 
+import math
+
 import pytest
+import torch
 
 from sapo_gates import Gate, certify
 from sapo_gates.errors import GateTextError
@@ -9,6 +12,7 @@ from sapo_gates.prove.boxes import Budget
 from sapo_gates.prove.case import Case
 from sapo_gates.prove.interval import working_precision
 from sapo_gates.recheck import recheck
+from sapo_gates.torch import surrogate
 
 CAUCHY = "1/(1+(r-1)^2)"
 
@@ -64,3 +68,14 @@ def test_what_exists_everywhere_but_at_isolated_ratios_is_not_refused(kind: str,
     one = gate(text, domain, kind)
     with working_precision():
         assert Case(one, "positive", Budget.seconds(5)).gap is None
+
+
+def test_a_factor_that_a_corner_makes_0_is_0_for_prover_checker_and_export_alike() -> None:
+    text = "Piecewise((exp(r-1), r < 1), (1/r^2, True)) + Max(0, r-9)*exp(-r)*log(r-8)/1000"
+    certificate = certify(parse_gate(f'[gate]\nname = "user"\nweight = "{text}"\n'), budget=5)
+    assert certificate.verdict == "certified"
+    recheck(certificate.to_json())
+    z = torch.tensor([0.5, 2.0, 8.5]).log()
+    assert surrogate(certificate).weight(z, torch.ones(3)).tolist() == pytest.approx(
+        [math.exp(-0.5), 1 / 4, 1 / 8.5**2]
+    )
