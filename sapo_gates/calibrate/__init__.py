@@ -16,8 +16,8 @@ from sapo_gates.calibrate.quantities import Quantities
 from sapo_gates.calibrate.search import Bracket, Gap, first_sign_change, ladder, narrowed
 from sapo_gates.errors import CalibrationError
 from sapo_gates.gate import Gate, Number, Parameter
+from sapo_gates.prove.cell_signs import Unsupported
 from sapo_gates.prove.interval import working_precision
-from sapo_gates.prove.sections import Unsupported
 from sapo_gates.verdict import SIGNS, Sign
 
 __all__ = ["Calibration", "LogRatios", "calibrate", "distinct_signs"]

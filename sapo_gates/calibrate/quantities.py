@@ -21,6 +21,7 @@ from sapo_gates.functions import r, substitute
 from sapo_gates.gate import Gate, Parameter
 from sapo_gates.prove.boxes import Budget, Range
 from sapo_gates.prove.case import Case, Requirement
+from sapo_gates.prove.cell_signs import domain_interval
 from sapo_gates.prove.curves import Curve
 from sapo_gates.prove.enclose import compiled, enclose_at
 from sapo_gates.prove.extrema import supremum
@@ -29,7 +30,7 @@ from sapo_gates.prove.integrals import integral
 from sapo_gates.prove.interval import Interval, Undefined
 from sapo_gates.prove.numeric import Numeric, Symbolic
 from sapo_gates.prove.points import rational
-from sapo_gates.prove.sections import Section, domain_interval
+from sapo_gates.prove.sections import Section
 from sapo_gates.requirements import monotone_decay
 from sapo_gates.verdict import Proved, Sign
 

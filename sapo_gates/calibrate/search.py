@@ -6,8 +6,8 @@ from fractions import Fraction
 from math import inf
 
 from sapo_gates.gate import Domain, exact
+from sapo_gates.prove.cell_signs import as_end
 from sapo_gates.prove.interval import Interval, Undefined
-from sapo_gates.prove.sections import as_end
 
 Gap = Callable[[Fraction], Interval]
 """The quantity less its target, enclosed at one value of the parameter."""

@@ -12,12 +12,13 @@ from sympy import Expr, Rational
 from sapo_gates.functions import substitute
 from sapo_gates.gate import Gate, Number
 from sapo_gates.prove.case import one_sided
+from sapo_gates.prove.cell_signs import Unsupported
 from sapo_gates.prove.curves import Curve
 from sapo_gates.prove.enclose import compiled
 from sapo_gates.prove.forms import is_identity
 from sapo_gates.prove.interval import Interval, Undefined
 from sapo_gates.prove.numeric import Numeric, Symbolic, by_ratio, shortened
-from sapo_gates.prove.sections import Section, Unsupported
+from sapo_gates.prove.sections import Section
 from sapo_gates.prove.witness import shown
 from sapo_gates.verdict import Sign
 

@@ -14,6 +14,7 @@ from sympy import Expr
 from sapo_gates.functions import substitute
 from sapo_gates.gate import Domain, Gate, Parameter
 from sapo_gates.prove.boxes import Budget, Closed, Open, Violated
+from sapo_gates.prove.cell_signs import Unsupported, domain_interval
 from sapo_gates.prove.enclose import compiled
 from sapo_gates.prove.evidence import end_text, place_evidence
 from sapo_gates.prove.existence import Missing, missing
@@ -22,7 +23,7 @@ from sapo_gates.prove.interval import Interval, Undefined
 from sapo_gates.prove.limits import ZERO_FROM_ABOVE, Limit, limit
 from sapo_gates.prove.points import parameter_points
 from sapo_gates.prove.removable import filled
-from sapo_gates.prove.sections import Branch, Section, Unsupported, branches_of, domain_interval
+from sapo_gates.prove.sections import Branch, Section, branches_of
 from sapo_gates.prove.signs import Claim, SectionProver
 from sapo_gates.prove.tails import S
 from sapo_gates.timelimit import OutOfTime, interrupted

@@ -16,10 +16,11 @@ from sympy import Add, Expr, Rational, Symbol
 
 from sapo_gates.functions import r, substitute
 from sapo_gates.prove.boxes import Box, Closed, End, Leaf, Range
+from sapo_gates.prove.cell_signs import as_end
 from sapo_gates.prove.enclose import compiled
 from sapo_gates.prove.forms import is_identity, tamed
 from sapo_gates.prove.interval import Interval, Undefined
-from sapo_gates.prove.sections import Branch, Chart, Section, as_end, coordinate, in_x
+from sapo_gates.prove.sections import Branch, Chart, Section, coordinate, in_x
 from sapo_gates.prove.signs import Claim, SectionProver
 from sapo_gates.verdict import Witness
 

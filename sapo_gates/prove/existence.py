@@ -24,10 +24,12 @@ from sapo_gates.errors import GateTextError
 from sapo_gates.functions import sigmoid, substitute
 from sapo_gates.gate import Gate
 from sapo_gates.prove.boxes import Box, Budget, Closed, Range, Rule, cover
+from sapo_gates.prove.cell_signs import Unsupported
+from sapo_gates.prove.corners import check_digits, switches_of, zeros
 from sapo_gates.prove.forms import forms_of, tamed
 from sapo_gates.prove.interval import Interval, NowhereDefined, Undefined
 from sapo_gates.prove.points import Point, parameter_points
-from sapo_gates.prove.sections import Branch, Section, Unsupported, check_digits, switches_of, zeros
+from sapo_gates.prove.sections import Branch, Section
 from sapo_gates.prove.signs import SectionProver, enclosure_of
 from sapo_gates.verdict import Sign
 

@@ -13,11 +13,13 @@ from sympy import Expr, Rational
 from sapo_gates.functions import substitute
 from sapo_gates.gate import Gate
 from sapo_gates.prove.case import OneSided, one_sided
+from sapo_gates.prove.cell_signs import Unsupported, domain_interval
+from sapo_gates.prove.corners import value_at
 from sapo_gates.prove.enclose import compiled, enclose_at
 from sapo_gates.prove.forms import is_identity, tamed
 from sapo_gates.prove.interval import Interval, Undefined, working_precision
 from sapo_gates.prove.points import parameter_points, rational
-from sapo_gates.prove.sections import Branch, Section, Unsupported, domain_interval, value_at
+from sapo_gates.prove.sections import Branch, Section
 from sapo_gates.prove.witness import WITNESS_PRECISION, enclosed, names, point, shown
 from sapo_gates.verdict import Sign, Witness
 

@@ -16,10 +16,11 @@ from sympy import Expr, Rational, Symbol
 from sapo_gates.derive import derivative
 from sapo_gates.functions import r, sigmoid, substitute, z
 from sapo_gates.gate import Gate, Parameter
+from sapo_gates.prove.cell_signs import Unsupported
 from sapo_gates.prove.curves import Curve
 from sapo_gates.prove.forms import SECONDS, SYMPY_GIVES_UP, is_identity, normal, tamed
 from sapo_gates.prove.removable import MAX_ORDER, as_fraction
-from sapo_gates.prove.sections import Branch, Section, Unsupported, branches_of
+from sapo_gates.prove.sections import Branch, Section, branches_of
 from sapo_gates.timelimit import OutOfTime, within
 from sapo_gates.verdict import Sign
 

@@ -8,7 +8,7 @@ from sympy import Rational, Symbol
 
 from sapo_gates.gate import Domain, Gate
 from sapo_gates.prove.boxes import Box, Range
-from sapo_gates.prove.sections import as_end
+from sapo_gates.prove.cell_signs import as_end
 from sapo_gates.verdict import Sign
 
 Point = Mapping[Symbol, Rational]

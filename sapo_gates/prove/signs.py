@@ -35,11 +35,12 @@ from sympy import Add, Expr, Mul, Pow, Rational, Symbol
 from sapo_gates.derive import derivative
 from sapo_gates.functions import substitute
 from sapo_gates.prove.boxes import Box, Budget, Closed, Open, Range, Rule, Violated, Violation, cover
+from sapo_gates.prove.cell_signs import as_end
 from sapo_gates.prove.enclose import Enclosure, compiled
 from sapo_gates.prove.forms import derivative_by_terms, log_derivative, tamed
 from sapo_gates.prove.interval import ZERO, Interval, NowhereDefined, Undefined
 from sapo_gates.prove.removable import as_fraction, centred, denominators, is_zero_at
-from sapo_gates.prove.sections import Branch, Section, as_end
+from sapo_gates.prove.sections import Branch, Section
 
 MAX_ANCHOR_ORDER = 4
 MAX_DERIVED = 600  # operations of what is derived once more

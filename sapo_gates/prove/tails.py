@@ -19,11 +19,13 @@ from sympy import Add, Expr, Mul, Rational, Symbol
 
 from sapo_gates.derive import derivative
 from sapo_gates.functions import substitute
+from sapo_gates.prove.cell_signs import Unsupported, domain_interval
+from sapo_gates.prove.corners import value_at
 from sapo_gates.prove.enclose import compiled
 from sapo_gates.prove.forms import is_identity, is_shown, log_derivative, normal, tamed
 from sapo_gates.prove.interval import INFINITY, Interval, Undefined
 from sapo_gates.prove.limits import TO_INFINITY, TO_MINUS_INFINITY, ZERO_FROM_ABOVE, Limit, limit
-from sapo_gates.prove.sections import Branch, Section, Unsupported, domain_interval, in_x, value_at
+from sapo_gates.prove.sections import Branch, Section, in_x
 
 S = Symbol("s_", positive=True)
 

@@ -16,12 +16,14 @@ from sapo_gates.derive import declared_formula, derivative
 from sapo_gates.functions import r, substitute
 from sapo_gates.gate import Gate, Kind
 from sapo_gates.prove.boxes import Box, Range
+from sapo_gates.prove.cell_signs import Unsupported
+from sapo_gates.prove.corners import formula_at, zeros
 from sapo_gates.prove.enclose import compiled
 from sapo_gates.prove.evidence import sections_between
 from sapo_gates.prove.interval import Interval, Undefined, working_precision
 from sapo_gates.prove.points import Point, parameter_points, rational
 from sapo_gates.prove.removable import filled
-from sapo_gates.prove.sections import Branch, Section, Unsupported, formula_at, zeros
+from sapo_gates.prove.sections import Branch, Section
 from sapo_gates.prove.tails import Tail, TailBound, below_number
 from sapo_gates.verdict import Sign, Witness
 

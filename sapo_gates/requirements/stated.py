@@ -29,6 +29,7 @@ from sapo_gates.gate import Domain, Parameter, exact
 from sapo_gates.prove import witness
 from sapo_gates.prove.boxes import Budget, Closed, Range, cover
 from sapo_gates.prove.case import Case, Requirement
+from sapo_gates.prove.cell_signs import Unsupported, as_end
 from sapo_gates.prove.enclose import compiled
 from sapo_gates.prove.ends import Terms
 from sapo_gates.prove.evidence import (
@@ -45,7 +46,7 @@ from sapo_gates.prove.joins import Join, joins_of
 from sapo_gates.prove.limits import ZERO_FROM_ABOVE, limit
 from sapo_gates.prove.pieces import images
 from sapo_gates.prove.points import Point, parameter_points, rational
-from sapo_gates.prove.sections import Branch, Chart, Section, Unsupported, as_end, branches_of
+from sapo_gates.prove.sections import Branch, Chart, Section, branches_of
 from sapo_gates.prove.signs import Claim, SectionProver
 from sapo_gates.prove.tails import Tail, limit_at_infinity
 from sapo_gates.requirements import continuously_differentiable, unit_peak

@@ -13,7 +13,8 @@ from sympy import Expr, Piecewise, Rational, Symbol
 from torch import Tensor
 
 from sapo_gates.functions import r, z
-from sapo_gates.prove.sections import Unsupported, zeros
+from sapo_gates.prove.cell_signs import Unsupported
+from sapo_gates.prove.corners import zeros
 from sapo_gates.torch import runtime, wide
 from sapo_gates.torch.generate import coarsened, function_source, hoisted, in_exponentials, rewritings, with_inverses, x
 from sapo_gates.torch.reference import ball_function, two_floats, value_at

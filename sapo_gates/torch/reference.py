@@ -15,7 +15,8 @@ from sympy.core.relational import Relational
 
 from sapo_gates.errors import ExportError
 from sapo_gates.functions import r, sigmoid
-from sapo_gates.prove.sections import Unsupported, zeros
+from sapo_gates.prove.cell_signs import Unsupported
+from sapo_gates.prove.corners import zeros
 
 Ball = Callable[[arb, arb], arb]
 START_BITS, MOST_BITS = 200, 20_000

@@ -10,7 +10,9 @@ from sapo_gates import Parameter
 from sapo_gates.expression import parse_expression
 from sapo_gates.functions import r
 from sapo_gates.gate import Domain
-from sapo_gates.prove.sections import Branch, Chart, Unsupported, branches_of, value_at, zeros
+from sapo_gates.prove.cell_signs import Unsupported
+from sapo_gates.prove.corners import value_at, zeros
+from sapo_gates.prove.sections import Branch, Chart, branches_of
 
 tau = Parameter("tau", "(0, oo)", 10, 12)
 e = Parameter("e", "(0, 1)", "0.2", "0.2")
