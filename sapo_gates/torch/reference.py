@@ -70,9 +70,10 @@ def ball_function(expression: Expr) -> Ball:
     if isinstance(expression, Piecewise):
         return _piecewise(expression)
     parts = [ball_function(argument) for argument in expression.args]  # type: ignore[arg-type]
-    if isinstance(expression, sympy.Add | sympy.Mul):
-        join = operator.add if isinstance(expression, sympy.Add) else operator.mul
-        return lambda *at: reduce(join, (part(*at) for part in parts))
+    if isinstance(expression, sympy.Add):
+        return lambda *at: reduce(operator.add, (part(*at) for part in parts))
+    if isinstance(expression, sympy.Mul):
+        return lambda *at: _product([part(*at) for part in parts])
     if isinstance(expression, sympy.Pow):
         base, exponent = parts
         if expression.exp.is_Integer:
@@ -91,6 +92,11 @@ def ball_function(expression: Expr) -> Ball:
             f"elementary functions."
         )
     return lambda *at: function(*(part(*at) for part in parts))
+
+
+def _product(factors: list[arb]) -> arb:
+    """What a corner makes 0 is 0, whether the other factors exist there or not."""
+    return arb(0) if any(factor == 0 for factor in factors) else reduce(operator.mul, factors)
 
 
 def _piecewise(expression: Piecewise) -> Ball:

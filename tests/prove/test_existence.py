@@ -71,11 +71,13 @@ def test_what_exists_everywhere_but_at_isolated_ratios_is_not_refused(kind: str,
 
 
 def test_a_factor_that_a_corner_makes_0_is_0_for_prover_checker_and_export_alike() -> None:
-    text = "Piecewise((exp(r-1), r < 1), (1/r^2, True)) + Max(0, r-9)*exp(-r)*log(r-8)/1000"
-    certificate = certify(parse_gate(f'[gate]\nname = "user"\nweight = "{text}"\n'), budget=5)
+    rest = "Max(0, r-9)^2*exp(-r)*log(r-8)/1000"
+    weight = f'[gate]\nname = "user"\nweight = "Piecewise((exp(r-1), r < 1), (1/r^2, True)) + {rest}"\n'
+    certificate = certify(parse_gate(weight), budget=5)
     assert certificate.verdict == "certified"
     recheck(certificate.to_json())
-    z = torch.tensor([0.5, 2.0, 8.5]).log()
-    assert surrogate(certificate).weight(z, torch.ones(3)).tolist() == pytest.approx(
-        [math.exp(-0.5), 1 / 4, 1 / 8.5**2]
-    )
+    value = f'[gate]\nname = "user"\nvalue = "Piecewise((exp(r-1), r < 1), (2-1/r, True)) + {rest}"\n'
+    exported = surrogate(certify(parse_gate(value), budget=0.1), allow_uncertified=True)
+    z, three = torch.tensor([0.5, 2.0, 8.5]).log(), torch.ones(3)
+    assert exported.value(z, three).tolist() == pytest.approx([math.exp(-0.5), 3 / 2, 2 - 1 / 8.5])
+    assert exported.weight(z, three).tolist() == pytest.approx([math.exp(-0.5), 1 / 4, 1 / 8.5**2])
