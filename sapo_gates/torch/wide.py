@@ -8,6 +8,7 @@ Source: T. J. Dekker, A floating-point technique for extending the available pre
 
 import math
 from collections.abc import Callable
+from decimal import Context, Decimal
 from typing import Any
 
 import torch
@@ -91,19 +92,29 @@ def pair(hi: float, lo: float, like: Tensor) -> Pair:
     return Pair(make(hi), make(lo))
 
 
+_STEPS = 64
+_MOST_STEPS = 23  # log(2)/2 in steps
+_DIGITS = Context(prec=50)
+_POWERS = [_DIGITS.exp(Decimal(j) / _STEPS) for j in range(-_MOST_STEPS, _MOST_STEPS + 1)]
+_TABLE = torch.tensor([[float(p), float(_DIGITS.subtract(p, Decimal(float(p))))] for p in _POWERS], dtype=torch.float64)
+"""e^(j/64) as two float64 each."""
+
+
 def expm1_reduced(a: Pair) -> tuple[Pair, Tensor]:
-    """(E, k) with exp(a) = 2^k (1 + E), E to about 2^-70: Taylor at a/64, then E -> E (2 + E) six times."""
+    """(E, k) with exp(a) = 2^k (1 + E), E to about 2^-69: a = k log 2 + j/64 + t, a table for j and Taylor for t."""
     k = torch.clamp(torch.round(a.hi / math.log(2)), -3300, 3300)
     rest = a - pair(0.6931471805599453, 2.3190468138462996e-17, a.hi) * Pair(k, torch.zeros_like(k))
-    t = choose(a.hi.abs() < 2288, rest, rest.times(torch.zeros_like(k))).times(torch.full_like(k, 1 / 64))
+    rest = choose(a.hi.abs() < 2288, rest, rest.times(torch.zeros_like(k)))
+    j = torch.clamp(torch.round(_STEPS * rest.hi), -_MOST_STEPS, _MOST_STEPS)
+    t = renormalised(rest.hi - j / _STEPS, rest.lo)
     tail = torch.zeros_like(k)
     for n in range(9, 2, -1):
         tail = (tail + 1 / math.factorial(n)) * t.hi if n > 3 else tail + 1 / 6
     square = t * t
     e = t + square.times(torch.full_like(k, 0.5)) + renormalised(square.hi * t.hi * tail, torch.zeros_like(k))
-    for _ in range(6):
-        e = e + e + e * e
-    return choose(a.hi.abs() < 1e-40, a, e), k  # a/64 of a subnormal would lose digits
+    row = (torch.nan_to_num(j) + _MOST_STEPS).long()
+    step = Pair(*_TABLE.to(k.device)[row].unbind(-1))
+    return step - pair(1.0, 0.0, k) + step * e, k
 
 
 def scaled(m: Pair, k: Tensor) -> Pair:
@@ -180,17 +191,22 @@ class Wide:
         """-1, 0 or 1."""
         return torch.sign(self.m.hi)
 
+    def above(self, other: "Wide | float") -> Tensor:
+        """The sign of self - other."""
+        plainly = isinstance(other, int | float) and other == 0
+        return self.sign() if plainly else (self - other).sign()
+
     def __lt__(self, other: "Wide | float") -> Tensor:
-        return (self - other).sign() < 0
+        return self.above(other) < 0
 
     def __le__(self, other: "Wide | float") -> Tensor:
-        return (self - other).sign() <= 0
+        return self.above(other) <= 0
 
     def __gt__(self, other: "Wide | float") -> Tensor:
-        return (self - other).sign() > 0
+        return self.above(other) > 0
 
     def __ge__(self, other: "Wide | float") -> Tensor:
-        return (self - other).sign() >= 0
+        return self.above(other) >= 0
 
     def apply(
         self, f: Callable[[Tensor], Tensor], derivative: Callable[[Tensor], Tensor], slope: Pair | None = None
