@@ -18,14 +18,16 @@ demo: $(READY)
 ELSEWHERE := gpu verl vllm trackers browser $(if $(wildcard ../shared/data),,data)
 UNTESTED = @echo "left out here: tests marked $(ELSEWHERE)"
 HERE = $(foreach marker,$(ELSEWHERE), and not $(marker))
+# two processes; a file's tests stay in one, for they share what is dear to make
+PARALLEL := -n 2 --dist loadfile
 
 test: $(READY)
 	$(UNTESTED)
-	$(BIN)/python -m pytest -q -m "not slow$(HERE)" $(PYTEST)
+	$(BIN)/python -m pytest -q $(PARALLEL) -m "not slow$(HERE)" $(PYTEST)
 
 test-slow: $(READY)
 	$(UNTESTED)
-	$(BIN)/python -m pytest -q -m "slow$(HERE)" $(PYTEST)
+	$(BIN)/python -m pytest -q $(PARALLEL) -m "slow$(HERE)" $(PYTEST)
 
 # The explorer page, in a real browser: Debian's Chromium, which root gets here where it is missing.
 test-browser: $(READY)
