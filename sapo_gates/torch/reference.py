@@ -44,6 +44,7 @@ _FUNCTIONS |= {getattr(sympy, name): operator.methodcaller(name) for name in (
     "tanh", "sinh", "cosh", "coth", "csch", "sin", "cos", "tan", "sec", "csc", "cot",
     "asin", "acos", "atan", "asinh", "acosh", "atanh", "erf", "erfc", "erfi",
 )}  # fmt: skip
+_CORNERS = (Piecewise, sympy.Abs, sympy.sign)
 _RELATIONS: dict[Any, Callable[[arb], bool]] = {
     sympy.StrictLessThan: lambda d: d < 0,
     sympy.LessThan: lambda d: d <= 0,
@@ -73,7 +74,7 @@ def ball_function(expression: Expr) -> Ball:
     if isinstance(expression, sympy.Add):
         return lambda *at: reduce(operator.add, (part(*at) for part in parts))
     if isinstance(expression, sympy.Mul):
-        return lambda *at: _product([part(*at) for part in parts])
+        return _product(parts, [argument.has(*_CORNERS) for argument in expression.args])
     if isinstance(expression, sympy.Pow):
         base, exponent = parts
         if expression.exp.is_Integer:
@@ -94,9 +95,16 @@ def ball_function(expression: Expr) -> Ball:
     return lambda *at: function(*(part(*at) for part in parts))
 
 
-def _product(factors: list[arb]) -> arb:
-    """What a corner makes 0 is 0, whether the other factors exist there or not."""
-    return arb(0) if any(factor == 0 for factor in factors) else reduce(operator.mul, factors)
+def _product(factors: list[Ball], cornered: list[bool]) -> Ball:
+    """The product; what a factor with a corner makes 0 is 0, whether the other factors exist there or not."""
+
+    def product(*at: arb) -> arb:
+        balls = [factor(*at) for factor in factors]
+        if any(ball == 0 for ball, corner in zip(balls, cornered, strict=True) if corner):
+            return arb(0)
+        return reduce(operator.mul, balls)
+
+    return product
 
 
 def _piecewise(expression: Piecewise) -> Ball:
