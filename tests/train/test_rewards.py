@@ -15,6 +15,7 @@ import pytest
 from processes import Run
 from runs import words
 
+from sapo_train.advantages import punish_overlong
 from sapo_train.batch import Completion, Group
 from sapo_train.config import build
 from sapo_train.data import Problem, Prompt
@@ -290,8 +291,11 @@ def test_rewards_can_be_scaled_by_their_spread_over_the_batch():
 def test_what_was_taken_off_a_reward_stays_off_when_it_is_scaled():
     reward = build_reward(RewardConfig(weights={"equivalence": 1.0}, scale=True))
     (scored,) = reward.score([group("25", "26")])
-    punished = replace(scored, completions=tuple(replace(c, reward=c.reward - 0.25) for c in scored.completions))
-    assert [c.reward for c in reward.scaled([punished])[0].completions] == pytest.approx([1.75, -0.25])
+    (late, last) = scored.completions
+    tokens = (replace(late, tokens=late.tokens.new_zeros(9)), replace(last, tokens=late.tokens.new_zeros(10)))
+    punished = punish_overlong(replace(scored, completions=tokens), buffer=4, max_tokens=10)
+    assert [c.reward for c in punished.completions] == [1 - 3 / 4, 0 - 1]
+    assert [c.reward for c in reward.scaled([punished])[0].completions] == pytest.approx([2 - 3 / 4, 0 - 1])
 
 
 def test_an_unknown_reward_is_refused():

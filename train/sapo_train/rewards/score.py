@@ -73,16 +73,18 @@ class Reward:
         ]
 
     def scaled(self, groups: Sequence[Group]) -> list[Group]:
-        """Divide each reward by its standard deviation over these groups, a whole batch, if that was asked for."""
+        """Divide each reward by its standard deviation over these groups, a whole batch, if that was asked for.
+
+        What else was taken off, as from overlong completions, stays as it is.
+        """
         if not self.scale:
             return list(groups)
-        columns: dict[str, list[float]] = {}
-        for name, value in (part for group in groups for c in group.completions for part in c.parts):
-            columns.setdefault(name, []).append(value)
-        spread = {name: statistics.pstdev(values) for name, values in columns.items()}
+        parts = [part for group in groups for c in group.completions for part in c.parts]
+        spread = {name: statistics.pstdev([v for other, v in parts if other == name] or [0.0]) for name in self.weights}
 
         def rescaled(completion: Completion) -> Completion:
-            change = sum(self.weights[name] * value * (1 / (spread[name] or 1) - 1) for name, value in completion.parts)
+            mine = [(name, value) for name, value in completion.parts if name in self.weights]
+            change = sum(self.weights[name] * value * (1 / (spread[name] or 1) - 1) for name, value in mine)
             return replace(completion, reward=completion.reward + change)
 
         return [replace(group, completions=tuple(map(rescaled, group.completions))) for group in groups]
