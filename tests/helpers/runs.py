@@ -4,6 +4,7 @@ from pathlib import Path
 
 import torch
 from safetensors.torch import load_file
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from sapo_train import checkpoint as checkpoints
 from sapo_train.cli import main
@@ -51,7 +52,14 @@ def assert_same_run(one: Path, other: Path) -> None:
                 assert_same_tensors(load_file(left), load_file(right))
             else:
                 assert left.read_bytes() == right.read_bytes()
+    assert on_the_board(one) == on_the_board(other)
     assert_same_tensors(weights(one), weights(other))
+
+
+def on_the_board(folder: Path) -> dict[str, dict[int, float]]:
+    """Return what TensorBoard shows of a run: for each curve its value at each update."""
+    board = EventAccumulator(str(folder / "tensorboard")).Reload()
+    return {key: {event.step: event.value for event in board.Scalars(key)} for key in board.Tags()["scalars"]}
 
 
 def assert_same_tensors(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> None:

@@ -7,10 +7,9 @@ from pathlib import Path
 
 import pytest
 import torch
-from runs import run
+from runs import on_the_board, run
 from safetensors import safe_open
 from safetensors.torch import load_file
-from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from sapo_gates import certify
 from sapo_gates.torch import surrogate
@@ -48,11 +47,11 @@ def test_a_key_that_is_not_in_the_table_is_found():
 
 
 def test_tensorboard_holds_the_same_numbers(everything):
-    board = EventAccumulator(str(everything / "tensorboard")).Reload()
-    rows = read_jsonl(everything / "metrics.jsonl")
+    board, rows = on_the_board(everything), read_jsonl(everything / "metrics.jsonl")
     for key in rows[0]:
-        scalars = {event.step: event.value for event in board.Scalars(key)}
-        assert scalars == pytest.approx({row["update"]: row[key] for row in rows}, rel=1e-6)
+        assert board[key] == pytest.approx({row["update"]: row[key] for row in rows}, rel=1e-6)
+    evaluations = read_jsonl(everything / "evaluations.jsonl")
+    assert board["held_out_accuracy"] == pytest.approx({2 * row["step"]: row["accuracy"] for row in evaluations})
 
 
 def test_log_ratios_for_replay_give_the_logged_metrics_again(everything):

@@ -31,13 +31,17 @@ class Records:
         self.sent = max((row["update"] for row in read_jsonl(folder / "metrics.jsonl")), default=0)
         self.sent_evaluations = {row["step"] for row in read_jsonl(folder / "evaluations.jsonl")}
         self._trim(place)
-        self.board = SummaryWriter(str(folder / "tensorboard"), purge_step=place.updates)
+        self.board = SummaryWriter(str(folder / "tensorboard"), purge_step=place.updates + 1)
 
     def close(self) -> None:
         """Wait until everything is where it belongs."""
         self.board.close()
         if self.tracker:
             self.tracker.close()
+
+    def flush(self) -> None:
+        """Put what TensorBoard keeps in memory for minutes into its file: a checkpoint must not be ahead of it."""
+        self.board.flush()
 
     def update(self, row: Mapping[str, Any]) -> None:
         """Write the metrics of one update."""
@@ -58,6 +62,7 @@ class Records:
         step = place.step
         write_jsonl(self.folder / "evaluations" / f"step-{step}.jsonl", [asdict(result) for result in results])
         self._publish(place.updates, {"held_out_accuracy": mean}, step not in self.sent_evaluations)
+        self.flush()
         append_jsonl(
             self.folder / "evaluations.jsonl",
             {"step": step, "accuracy": mean, "low": low, "high": high, "problems": len(results)},
