@@ -28,8 +28,9 @@ class Run:
     Args:
         words: the command line.
         output: where stdout and stderr go.
-        kill_at: SIGKILL at this file operation, from 1, of those whose path contains `within`.
+        kill_at: a signal at this file operation, from 1, of those whose path contains `within`.
         within: part of a path.
+        by: the signal.
         file_limit: bytes of the longest file that the kernel lets it write.
         environment: variables to set.
     """
@@ -41,11 +42,12 @@ class Run:
         *,
         kill_at: int | None = None,
         within: str = "",
+        by: signal.Signals = signal.SIGKILL,
         file_limit: int | None = None,
         environment: Mapping[str, str] | None = None,
     ) -> None:
         self.output = output
-        what = (list(words), str(output), kill_at, within, file_limit, dict(environment or {}))
+        what = (list(words), str(output), kill_at, within, by, file_limit, dict(environment or {}))
         self.process = SERVER.Process(target=_main, args=what)
         self.process.start()
 
@@ -56,6 +58,11 @@ class Run:
             assert self.process.is_alive(), self.output.read_text()
             assert time.monotonic() < deadline
             time.sleep(0.002)
+
+    def wait_until_stopped(self) -> None:
+        """Wait until SIGSTOP has stopped the process."""
+        state = Path(f"/proc/{self.process.pid}/stat")
+        self.wait_for(lambda: state.read_text().rpartition(")")[2].split()[0] == "T")
 
     def signal(self, number: int) -> None:
         """Send a signal."""
@@ -89,6 +96,7 @@ def _main(
     output: str,
     kill_at: int | None,
     within: str,
+    by: signal.Signals,
     file_limit: int | None,
     environment: dict[str, str],
 ) -> None:
@@ -106,7 +114,7 @@ def _main(
             if event != "open" or arguments[2] & (os.O_WRONLY | os.O_RDWR):
                 seen.append(f"{event} {arguments[0]}")
             if len(seen) == kill_at:
-                os.kill(os.getpid(), signal.SIGKILL)
+                os.kill(os.getpid(), by)
 
     sys.addaudithook(count)
     from sapo_train.cli import main

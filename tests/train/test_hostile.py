@@ -66,9 +66,8 @@ def test_a_directory_that_cannot_be_made_is_one_line(place, tmp_path, capsys):
 
 def test_a_run_has_its_directory_to_itself_until_it_ends_however_it_ends(straight, tmp_path, capsys):
     folder = tmp_path / "run"
-    first = Run(words(folder, "--checkpoint.every=2"), tmp_path / "output")
-    first.wait_for((folder / "metrics.jsonl").exists)
-    first.signal(signal.SIGSTOP)
+    first = Run(words(folder), tmp_path / "output", kill_at=1, within="metrics.jsonl", by=signal.SIGSTOP)
+    first.wait_until_stopped()
     try:
         for command in (["resume", str(folder)], words(folder)):
             assert main(command) == 2
@@ -84,10 +83,7 @@ def test_a_run_has_its_directory_to_itself_until_it_ends_however_it_ends(straigh
 
 def test_ctrl_c_ends_a_run_at_once_in_one_line_and_it_resumes_to_the_bit(straight, tmp_path):
     folder = tmp_path / "run"
-    process = Run(words(folder), tmp_path / "output")
-    process.wait_for((folder / "metrics.jsonl").exists)
-    process.signal(signal.SIGINT)
-    code, output = process.end()
+    code, output = Run(words(folder), tmp_path / "output", kill_at=1, within="metrics.jsonl", by=signal.SIGINT).end()
     assert code == 130
     assert "Traceback" not in output
     assert output.splitlines()[-1].startswith("interrupted; what was written stays")
