@@ -1,5 +1,6 @@
 """Of the ways to write a formula, the one that computes well: measured, not assumed."""
 
+import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from hashlib import sha256
@@ -155,22 +156,32 @@ def best_plain(
     source, form = plain_form(name, chosen, numbers, limit, x_from_r=x_from_r, known=known)
     if not _close(form, truths):
         return None
+    form = _with_single(form, list(truths))
     if not quick:
         return source, form
     return _with_quick(name, source, form, chosen, numbers, truths, x_from_r=x_from_r, known=known)
 
 
+def _with_single(form: Plain, signs: Sequence[Sign]) -> Plain:
+    """And the dtypes for which it is right in float32 too, where r goes no further than SINGLE_LIMIT."""
+    end, sign = runtime.SINGLE_LIMIT, torch.tensor(signs[0] == SIGNS[0])
+    beyond = torch.tensor([end + 1, end + 2], dtype=torch.float64)
+    both = zip(runtime.plain(form, beyond, sign), runtime.plain(replace(form, limit=end), beyond, sign), strict=True)
+    powers = [(true / kept).log().diff().item() for true, kept in both]
+    form = replace(form, powers=tuple(round(power, 6) if math.isfinite(power) else 0.0 for power in powers))
+    right = (dtype for dtype in _RELATIVE if dtype != torch.float32 and _good_enough(form, dtype, signs))
+    return replace(form, single_for=tuple(right))
+
+
 def _with_quick(
     name: str, source: str, form: Plain, chosen: Sequence[Expr], numbers: Any, signs: Iterable[Sign], **how: Any
 ) -> tuple[str, Plain]:
-    """And the same with coarse functions, for the dtypes in which that is right to 2 ulp."""
+    """And the same with coarse functions, if that is right to 2 ulp for float32."""
     quick_name = f"{name}quick_"
     quick_source, quick = plain_form(quick_name, chosen, numbers, form.limit, coarse=True, **how)
-    if quick.needs != form.needs:
+    if quick.needs != form.needs or "coarse_" not in quick_source:
         return source, form
-    variants = {dtype: [quick.function] for dtype in (torch.float32, torch.bfloat16, torch.float16)}
-    if "coarse_" not in quick_source:  # then only r is computed otherwise, for 16 bits
-        quick_source, quick, variants = "", form, {dtype: [form.function] for dtype in list(variants)[1:]}
+    functions = [quick.function]
     for way in product((1, -1), repeat=3):
         exp, erf, atan = (COARSE_OFF * way[0], COARSE_ERF_OFF * way[1], COARSE_OFF * way[2])
         worst = {
@@ -178,32 +189,31 @@ def _with_quick(
             "coarse_erf": lambda u, off=erf: torch.erf(u) + off,
             "coarse_atan": lambda u, off=atan: torch.atan(u) * (1 + off),
         }
-        if quick_source:
-            variants[torch.float32].append(_loaded(quick_name, quick_source, {**(how["known"] or {}), **worst}))
-    right = tuple(
-        dtype
-        for dtype, functions in variants.items()
-        if all(_good_enough(replace(form, quick=function), dtype, signs) for function in functions)
-    )
-    if not right:
+        functions.append(_loaded(quick_name, quick_source, {**(how["known"] or {}), **worst}))
+    if not all(_good_enough(replace(form, quick=function), torch.float32, signs) for function in functions):
         return source, form
-    return "\n\n".join(filter(None, (source, quick_source))), replace(form, quick=quick.function, quick_for=right)
+    return f"{source}\n\n{quick_source}", replace(form, quick=quick.function)
+
+
+_RELATIVE = {torch.float32: 1.501 * 2.0**-24, torch.bfloat16: 2.0**-14, torch.float16: 2.0**-14}
+"""How far off the unrounded result may be: 3/2 ulp of float32, little beside the rounding to 16 bits."""
 
 
 def _good_enough(form: Plain, dtype: torch.dtype, signs: Iterable[Sign]) -> bool:
-    """Whether it is as good as the plain form but for 3/2 ulp of float32, or for little beside the rounding to 16 bits.
+    """Whether inputs of that dtype see nearly what it gives in float64.
 
-    On the line for float32, at every number for the others.
+    Quickly on the line for float32, in float32 at every number of the others.
     """
-    at, relative = line(), 1.501 * 2.0**-24
-    if dtype != torch.float32:
-        every = torch.arange(2**16, dtype=torch.int32).to(torch.int16).view(dtype).double()
-        at, relative = every[~every.isnan()], 2.0**-13
+    at, quickly = line(), dtype == torch.float32
+    if not quickly:
+        every = torch.arange(2**16, dtype=torch.int32).to(torch.int16).view(dtype).float()
+        at = every[~every.isnan()]
     tiny = torch.finfo(dtype).tiny * torch.finfo(dtype).eps / 16
     for sign in (torch.tensor(sign == SIGNS[0]) for sign in signs):
-        for quick, true in zip(runtime.plain(form, at, sign, dtype), runtime.plain(form, at, sign), strict=True):
-            close = (quick - true).abs() <= relative * true.abs() + tiny
-            if not ((close & true.isfinite()) | (quick == true) | (quick.to(dtype) == true.to(dtype))).all():
+        exact = runtime.plain(form, at.double(), sign)
+        for mine, true in zip(runtime.plain(form, at, sign, quickly), exact, strict=True):
+            close = (mine - true).abs() <= _RELATIVE[dtype] * true.abs() + tiny
+            if not ((close & true.isfinite()) | (mine == true) | (mine.to(dtype) == true.to(dtype))).all():
                 return False
     return True
 

@@ -40,38 +40,44 @@ class Formula:
 
 @dataclass(frozen=True, eq=False)
 class Plain:
-    """The quantities of one part as a generated function in float64, enough for inputs of any narrower dtype.
+    """The quantities of one part as a generated function for float64, enough for inputs of any narrower dtype.
 
     limit: beyond |z| = limit r is what it is there. constants: further arguments, each for A > 0 and for the rest.
-    quick: the same with float32's exp, erf and arctan in it, and for inputs of which dtypes it is right to 2 ulp.
+    single_for: dtypes at every number of which the same function is right in float32 too, whose r ends at SINGLE_LIMIT;
+    powers: as which power of r each quantity that it then gives goes on.
+    quick: the function with float32's exp, erf and arctan in it, where that is right to 2 ulp for float32 inputs.
     """
 
     function: Callable[..., tuple[Number, ...]]
     needs: tuple[str, ...]
     limit: float
     constants: tuple[tuple[float, float], ...]
+    powers: tuple[float, ...] = ()
+    single_for: tuple[torch.dtype, ...] = ()
     quick: Callable[..., tuple[Number, ...]] | None = None
-    quick_for: tuple[torch.dtype, ...] = ()
 
 
-def plain(form: Plain, z: Tensor, sign: Tensor, quickly: torch.dtype | None = None) -> tuple[Tensor, ...]:
-    """The quantities in float64; quickly, for log-ratios that were of that dtype."""
-    near = torch.clamp(z, -form.limit, form.limit)  # and z is a float32, or infinite, which is beyond all of them
-    make = {"z": lambda: torch.clamp(z, -1e39, 1e39), "x": lambda: torch.expm1(near), "r": lambda: torch.exp(near)}
-    if quickly in (torch.bfloat16, torch.float16):
-        make |= {"x": lambda: coarse_ratio(near) - 1, "r": lambda: coarse_ratio(near)}
+SINGLE_LIMIT = 20.0  # its fourth power is a float32; 1 is nothing beside it, so that every quantity goes on as a power
+_NO_RATIO = -110.0  # below, r is 0 in float32
+
+
+def plain(form: Plain, z: Tensor, sign: Tensor, quickly: bool = False) -> tuple[Tensor, ...]:
+    """The quantities in the dtype of z, float64 or float32; quickly, for float64 that were float32."""
+    single = z.dtype == torch.float32
+    low, high = (_NO_RATIO, SINGLE_LIMIT) if single else (-form.limit, form.limit)
+    near, most = torch.clamp(z, low, high), min(1e39, torch.finfo(z.dtype).max)  # no 16 or 32 bits are beyond
+    make = {"z": lambda: torch.clamp(z, -most, most), "x": lambda: torch.expm1(near), "r": lambda: torch.exp(near)}
     numbers = [make[name]() for name in form.needs]
-    full = lambda number: torch.full((), number, dtype=torch.float64, device=z.device)  # noqa: E731
+    full = lambda number: torch.full((), number, dtype=z.dtype, device=z.device)  # noqa: E731
     constants = [torch.where(sign, full(positive), full(negative)) for positive, negative in form.constants]
-    function = form.function if quickly is None else form.quick
+    function = form.quick if quickly else form.function
     assert function is not None
-    return function(lambda hi, lo: hi, *numbers, *constants)
-
-
-def coarse_ratio(near: Tensor) -> Tensor:
-    """e^z up to |z| = 350 to within 2^-21, which is nothing beside the rounding to 16 bits."""
-    root = torch.exp(near.float() / 4).double()
-    return (root * root) * (root * root)
+    quantities = function(lambda hi, lo: hi, *numbers, *constants)
+    if not single or not any(form.powers):
+        return quantities
+    beyond = torch.clamp(z, min=high) - high
+    grown = lambda power: torch.clamp(torch.exp(power * beyond), max=most)  # noqa: E731 - for times infinity 0 is none
+    return tuple(one * grown(power) if power else one for one, power in zip(quantities, form.powers, strict=True))
 
 
 def wide(formula: Formula, z: Tensor) -> Tensor:
@@ -121,12 +127,13 @@ class TorchGate:
 
     Value, weight and score weight are the true ones rounded: to within 1 ulp for float32, bfloat16 and float16, which
     are computed in float64 (in about 100 bits where that is not enough), and to within 4 ulp for float64, which is
-    computed in about 100 bits and far slower. Compiled for a CPU, exp, erf and arctan are float32's wherever that was
-    measured to keep float32 inputs to within 2 ulp. Exceptions in float64: a formula that cancels against a
-    transcendental function, as 1 + cos does near its zeros; and beyond |z| = 1e140 r is what it is there. Exception in
-    every dtype: a value without closed form is tabulated, and where it vanishes towards an end it keeps an error below
-    1e-20 there, not its digits. Gradients of a token are saved as float32 (float64 for float64), so that one factor A
-    and one factor from above each may add half an ulp. `numerics` measures all of it.
+    computed in about 100 bits and far slower. bfloat16 and float16 are computed in float32 wherever the export found
+    all 65,536 of them right that way. Compiled for a CPU, exp, erf and arctan are float32's wherever that was measured
+    to keep float32 inputs to within 2 ulp. Exceptions in float64: a formula that cancels against a transcendental
+    function, as 1 + cos does near its zeros; and beyond |z| = 1e140 r is what it is there. Exception in every dtype: a
+    value without closed form is tabulated, and where it vanishes towards an end it keeps an error below 1e-20 there,
+    not its digits. Gradients of a token are saved as float32 (float64 for float64), so that one factor A and one factor
+    from above each may add half an ulp. `numerics` measures all of it.
 
     The advantage chooses the branch: A > 0 the positive one, everything else, A = 0 included, the negative one.
     Advantages and masks broadcast to the shape of log_ratio; one of shape [B] beside [B, ...] is one number per row.
@@ -185,12 +192,11 @@ class TorchGate:
         return sign, torch.ones_like(sign, dtype=torch.float32)
 
     def evaluate(self, part: Part, log_ratio: Tensor, sign: Tensor) -> tuple[Tensor, ...]:
-        """The quantities of one part in float64, unrounded, for log-ratios of any dtype."""
-        z = log_ratio.to(torch.float64)
+        """The quantities of one part, unrounded, in float64, or in float32 where inputs of that dtype are right so."""
         positive, negative = (self.plain_forms.get((side, part)) for side in ("positive", "negative"))
         if log_ratio.dtype == torch.float64 or positive is None or negative is None:
-            return tuple(self._wide(quantity, z, sign) for quantity in PARTS[part])
-        compute = lambda form: plain(form, z, sign, quickly(form, log_ratio))  # noqa: E731
+            return tuple(self._wide(quantity, log_ratio.double(), sign) for quantity in PARTS[part])
+        compute = lambda form: plain(form, widened(form, log_ratio), sign, quickly(form, log_ratio))  # noqa: E731
         if positive is negative:
             return compute(positive)
         sides = compute(positive), compute(negative)
@@ -204,10 +210,15 @@ class TorchGate:
         return torch.where(sign, compute(positive, z), compute(negative, z))
 
 
-def quickly(form: Plain, log_ratio: Tensor) -> torch.dtype | None:
-    """The dtype, if it is worth it and right: compiled, where functions bound the speed, by a CPU's exact float32."""
+def widened(form: Plain, log_ratio: Tensor) -> Tensor:
+    """In the dtype that the form is to be computed in."""
+    return log_ratio.float() if log_ratio.dtype in form.single_for else log_ratio.double()
+
+
+def quickly(form: Plain, log_ratio: Tensor) -> bool:
+    """Where it is worth it and right: compiled, where functions bound the speed, by a CPU's exact float32."""
     cpu = log_ratio.device.type == "cpu" and torch.compiler.is_compiling()
-    return log_ratio.dtype if cpu and log_ratio.dtype in form.quick_for else None
+    return cpu and log_ratio.dtype == torch.float32 and form.quick is not None
 
 
 def opaque_wide(formula: Formula, z: Tensor) -> Tensor:
@@ -257,9 +268,9 @@ def in_blocks(
 
 
 def rounded(exact: Tensor, dtype: torch.dtype) -> Tensor:
-    """A new tensor; through float32, as torch itself rounds to 16 bits, but for which its compiler has no vectors."""
+    """Through float32, as torch itself rounds to 16 bits, but for which its compiler has no vectors."""
     near = exact if dtype == torch.float64 else exact.to(torch.float32)
-    return torch.empty_like(near, dtype=dtype).copy_(near)
+    return near if near.dtype == dtype else torch.empty_like(near, dtype=dtype).copy_(near)
 
 
 def saved(score: Tensor) -> Tensor:

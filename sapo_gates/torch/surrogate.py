@@ -155,9 +155,9 @@ class _Module:
             found = best_plain(f"{name}_", expressions, free, true, self.primitives, quick=part == "token")
             if found is not None:
                 source, form = found
-                quick = "" if form.quick is form.function else "quick_"
-                quick = f", {name}_{quick}, {form.quick_for}" if form.quick else ""
-                text = f"Plain({name}_, {form.needs}, {form.limit}, {form.constants}{quick})"
+                quick = f", {name}_quick_" if form.quick else ""
+                text = f"{form.needs}, {form.limit}, {form.constants}, {form.powers}, {form.single_for}{quick}"
+                text = f"Plain({name}_, {text})"
                 self.definitions[name] = f"{source}\n\n{name} = {text}\n"
                 self.plain_forms |= {(sign, part): name for sign in signs}
             if ("negative", part) in self.plain_forms:

@@ -463,6 +463,7 @@ class Primitive:
         """A NaN stays one."""
         if isinstance(z, Wide):
             return z.lift(self(z.real().hi))
+        z = z.double()
         left, *columns = self.table.to(z.device)
         row = torch.bucketize(z, left[1:], right=True)
         middle, inverse, rest, lowest, *higher = (column[row] for column in columns)

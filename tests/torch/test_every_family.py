@@ -12,8 +12,8 @@ from torch._functorch._aot_autograd.utils import make_boxed_func
 
 from sapo_gates import FAMILIES, Gate
 from sapo_gates.gatefile import parse_gate
-from sapo_gates.torch import TorchGate, surrogate
-from sapo_gates.torch.numerics import check, check_every
+from sapo_gates.torch import TorchGate, runtime, surrogate
+from sapo_gates.torch.numerics import check, check_every, ulps
 
 DTYPES = [torch.float64, torch.float32, torch.bfloat16, torch.float16]
 SIZES = [0.0, 1e-30, 1e-3, 0.2, 1.0, 5.0, 20.0, 40.0, 88.7, 89.0, 104.0, 709.7, 709.8, 1e4, math.inf]
@@ -85,6 +85,26 @@ def test_a_tail_is_not_rounded_away_while_float32_can_hold_it(family):
         true = gate.score_weight(z.double(), advantage).float()
         for score in (gate.score_weight(z, advantage), gradient(gate.value, z, advantage)):
             torch.testing.assert_close(score, true, rtol=2.0**-23, atol=0)
+
+
+@every_family
+def test_sixteen_bits_are_as_right_in_float32_as_in_float64_at_every_number(family):
+    gate, signs = exported(family), {"positive": torch.tensor(True), "negative": torch.tensor(False)}
+    for (sign, _), form in gate.plain_forms.items():
+        for dtype in form.single_for:
+            z = torch.arange(2**16, dtype=torch.int32).to(torch.int16).view(dtype)
+            z = z[~z.isnan()]
+            exact = runtime.plain(form, z.double(), signs[sign])
+            for mine, true in zip(runtime.plain(form, z.float(), signs[sign]), exact, strict=True):
+                assert ulps(mine.to(dtype), true, torch.zeros_like(true)).max() <= 0.75
+
+
+def test_what_float32_cannot_do_is_left_to_float64():
+    narrow = {
+        (family.name, *key): form.single_for for family in EVERY for key, form in exported(family).plain_forms.items()
+    }
+    assert narrow["arctan", "positive", "token"] == (torch.bfloat16, torch.float16)  # a power-law tail, up to e^-90
+    assert narrow["arctan", "positive", "slope"] == ()  # which vanishes
 
 
 @typical
