@@ -130,9 +130,10 @@ def certify(
     answers: list[Requirement] = []
     with working_precision(), deadline(budget):
         cases: dict[object, Case] = {}
+        known: dict[str, Case] = {}
         for sign in SIGNS:
             # where one formula serves both signs, so does one proof
-            case = cases.setdefault(loaded.declared(sign), Case(loaded, sign, shared))
+            case = cases.setdefault(loaded.declared(sign), Case(loaded, sign, shared, known=known))
             case.refuse_nowhere()
             answers += [_answer(one, case, sign) for one in wanted.values()]
     return Certificate(

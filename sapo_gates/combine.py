@@ -51,7 +51,7 @@ def one_sided(gate: Gate, *, name: str = "") -> Gate:
 
 
 def mixture(gates: Sequence[Gate], shares: Sequence[Number], *, name: str = "") -> Gate:
-    """sum of share * gate, shares positive and of sum 1. Keeps admissibility.
+    """sum of share * gate, shares positive and of sum 1. Keeps admissibility; the proof is one for every gate.
 
     Parameters of the same name become one if they agree in domain and trained values, else they get the gate's number.
 

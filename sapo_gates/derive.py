@@ -1,12 +1,14 @@
 """From the one declared formula to the two others: value f, weight w = df/dr, score weight phi = r w."""
 
+from collections.abc import Sequence
 from functools import cache
 from itertools import pairwise
-from typing import Any
+from typing import Any, cast
 
 import mpmath
 import sympy
-from sympy import Abs, Expr, Max, Min, Piecewise, exp, log, sech, sign, tanh
+from sympy import Abs, And, Expr, Max, Min, Not, Or, Piecewise, exp, log, sech, sign, tanh
+from sympy.core.relational import Relational
 
 from sapo_gates.functions import ELEMENTARY, r, sigmoid, z
 from sapo_gates.gate import Gate, Kind
@@ -43,22 +45,47 @@ def declared_formula(kind: Kind, declared: Expr, quantity: Kind) -> Expr | None:
 
 def smooth_pieces(expression: Expr) -> Expr:
     """The expression in r alone, with every corner spelled as a Piecewise."""
-    expression = expression.subs(z, log(r))
-    for corner, spelled in (
-        (Max, lambda *a: _extreme(a, larger=True)),
-        (Min, lambda *a: _extreme(a, larger=False)),
-        (Abs, lambda a: Piecewise((a, a >= 0), (-a, True))),
-        (sign, lambda a: Piecewise((sympy.Integer(1), a > 0), (sympy.Integer(-1), a < 0), (sympy.Integer(0), True))),
-    ):
-        expression = expression.replace(corner, spelled)
-    return expression
+    return _spelled(expression.subs(z, log(r)))
 
 
-def _extreme(arguments: tuple[Expr, ...], *, larger: bool) -> Expr:
+@cache
+def _spelled(expression: Any) -> Any:
+    if not expression.has(*CORNERS):
+        return expression
+    parts = [_spelled(part) for part in expression.args]
+    match expression:
+        case Max() | Min():
+            return _extreme(parts, larger=isinstance(expression, Max))
+        case Abs():
+            return Piecewise((parts[0], _decided(parts[0] >= 0)), (-parts[0], True))
+        case sign():
+            signs = (sympy.Integer(1), parts[0] > 0), (sympy.Integer(-1), parts[0] < 0), (sympy.Integer(0), sympy.true)
+            return Piecewise(*((number, _decided(condition)) for number, condition in signs))
+        case Relational():
+            return _decided(expression.func(*parts))
+    return expression.func(*parts)
+
+
+CORNERS = (Piecewise, Abs, Max, Min, sign)
+
+
+def _extreme(arguments: Sequence[Expr], *, larger: bool) -> Expr:
     chosen = arguments[0]
     for other in arguments[1:]:
-        chosen = Piecewise((chosen, chosen >= other if larger else chosen <= other), (other, True))
+        chosen = Piecewise((chosen, _decided(chosen >= other if larger else chosen <= other)), (other, True))
     return chosen
+
+
+def _decided(relation: Any) -> Any:
+    """A comparison of pieces as one of what they are, where they hold: SymPy would look for the set where it does."""
+    piecewise = next((node for node in sympy.preorder_traversal(relation) if isinstance(node, Piecewise)), None)
+    if piecewise is None:
+        return relation
+    ways, before = [], sympy.true
+    for piece, condition in cast(Any, piecewise).args:
+        ways.append(And(before, condition, _decided(relation.xreplace({piecewise: piece}))))
+        before = And(before, Not(condition))
+    return Or(*ways)
 
 
 def derivative(expression: Expr, by: sympy.Symbol) -> Expr:

@@ -225,6 +225,14 @@ PROOFS: dict[str, tuple[str, str | None, str, Json]] = {
         f'weight = "Piecewise(({CAUCHY}, r<2),(5, r<=2),({CAUCHY},True))"', None, "smoothness >= 1",
         three("weight defined", CAUCHY, "defined"),
     ),
+    "a value of its own at one ratio, chosen by what holds or is 1/0 there": (
+        f'weight = "Piecewise((5, ((r<=2)&(r>=2)) | (-1/(r-2)^2 > 9)),({CAUCHY},True))"', None, "unit-peak",
+        three("weight decays", CAUCHY, "derivative"),
+    ),
+    "a value of its own at one ratio, chosen where what is 1/0 does not hold": (
+        f'weight = "Piecewise(({CAUCHY}, -1/(r-2)^2 > 9),(5, (r<=2)&(r>=2)),({CAUCHY},True))"', None, "unit-peak",
+        three("weight decays", CAUCHY, "derivative"),
+    ),
     "f' = 1 at r = 1, where f jumps": (
         'value = "Piecewise((atan(r-1), r<1),(5+atan(r-1),True))"', None, "unit-peak", around_one(CAUCHY),
     ),
@@ -250,6 +258,62 @@ def test_no_proof_of_a_false_claim_passes(lie: str) -> None:
     assert is_accepted(certificate)
     claim_of(certificate, id_).update(verdict="proved", evidence={"cells": cells})
     assert not is_accepted(certificate)
+
+
+def part(share: str, weight: str, cell: Json, domain: str | None = None) -> Json:
+    """One of a mixture, in tau where it has a domain; shown on one cell."""
+    gate = parse_gate(f'[gate]\nname = "part"\nweight = "{weight}"\n{TAU.format(domain) if domain else ""}')
+    return {"share": share, "gate": gate.text, "values": {"tau": "tau"} if domain else {}, "cells": cell}
+
+
+BELL, SPREADING = "exp(-(r-1)^2)", "exp(-tau*(r-1)^2)"
+AT_1 = f"Piecewise(({CAUCHY}, r<=1),({HALF_CAUCHY},True))"
+NOT_AT_1 = f"(r^2-1)/((r-1)*(r+1))*{CAUCHY}"
+FALL = around_one(CAUCHY)
+MIXTURES: dict[str, tuple[str, str | None, str, list[Json]]] = {
+    "shares of sum 2": (f"2*{CAUCHY}", None, "unit-peak", 2 * [part("1", CAUCHY, FALL)]),
+    "a negative share": (
+        f"2*{BELL} - {CAUCHY}", None, "monotone-decay",
+        [part("2", BELL, around_one(BELL)), part("-1", CAUCHY, FALL)],
+    ),
+    "a share that is negative for some parameters": (
+        f"tau*{BELL} + (1-tau)*{CAUCHY}", "[0, 2]", "monotone-decay",
+        [part("tau", BELL, around_one(BELL)), part("1-tau", CAUCHY, FALL)],
+    ),
+    "parts of another weight": ("r", None, "monotone-decay", [part("1", CAUCHY, FALL)]),
+    "no parts": (f"2*{CAUCHY}", None, "unit-peak", []),
+    "a part of which nothing is shown": ("r", None, "nonnegative-weight", [part("1", "r", around_one())]),
+    "a parameter beyond the domain that the part is shown for": (
+        SPREADING, "[-1, 1]", "monotone-decay", [part("1", SPREADING, around_one(SPREADING), "[0, 1]")],
+    ),
+    "what does not hold of sums": (f"{CAUCHY}/2 + {BELL}/2", None, "half_width <= 1/2", [part("1", BELL, FALL)]),
+    "w(1) is 0/0 in one part, and said in another that jumps there": (
+        f"{AT_1}/2 + {NOT_AT_1}/2", None, "unit-peak",
+        [part("1/2", AT_1, around_one(CAUCHY, HALF_CAUCHY)), part("1/2", NOT_AT_1, FALL)],
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("lie", MIXTURES)
+def test_no_mixture_of_parts_shows_what_is_false(lie: str) -> None:
+    weight, domain, id_, parts = MIXTURES[lie]
+    certificate = undecided(f'weight = "{weight}"', domain, id_)
+    assert is_accepted(certificate)
+    claim_of(certificate, id_).update(verdict="proved", evidence={"parts": parts})
+    assert not is_accepted(certificate)
+
+
+@pytest.mark.parametrize(
+    ("weight", "domain", "parts"),
+    [
+        (f"{BELL}/3 + 2*{CAUCHY}/3", None, [part("1/3", BELL, around_one(BELL)), part("2/3", CAUCHY, FALL)]),
+        (SPREADING, "(0, 1]", [part("1", SPREADING, around_one(SPREADING), "[0, 1]")]),
+    ],
+)
+def test_parts_show_what_is_true_of_each(weight: str, domain: str | None, parts: list[Json]) -> None:
+    certificate = undecided(f'weight = "{weight}"', domain, "unit-peak")
+    claim_of(certificate, "unit-peak").update(verdict="proved", evidence={"parts": parts})
+    assert is_accepted(certificate)
 
 
 def witness(kind: str, *r: str, enclosure: tuple[list[str], ...] = ()) -> Json:

@@ -21,6 +21,7 @@ from sapo_gates.prove.existence import Missing, missing
 from sapo_gates.prove.forms import SYMPY_GIVES_UP, forms_of, tamed
 from sapo_gates.prove.interval import Interval, Undefined
 from sapo_gates.prove.limits import ZERO_FROM_ABOVE, Limit, limit
+from sapo_gates.prove.mixture import Part, parts_of
 from sapo_gates.prove.points import parameter_points
 from sapo_gates.prove.removable import filled
 from sapo_gates.prove.sections import Branch, Section, branches_of
@@ -31,6 +32,11 @@ from sapo_gates.verdict import Proved, Refuted, Sign, Undecided, Verdict
 
 LEAST_SECONDS = 0.2  # for each requirement, also when others have spent the budget
 SHARE = 0.75  # of the time left that one requirement may take
+CONVEX = (
+    *("continuously-differentiable", "unit-peak", "monotone-decay", "vanishing-score"),
+    *("nonnegative-weight", "bounded-value", "bounded-score", "first-order-agreement"),
+)
+"""Requirements that a mixture meets where all its parts do."""
 MAX_POINTS = 12  # parameter values at which a refutation is sought where nothing is shown for all
 FIRST_TRY, SECOND_TRY = 20, 400  # boxes spent on each form of a weight before the next form is tried
 
@@ -61,7 +67,8 @@ class Settled:
 class Case:
     """One sign of A; requirements read it and leave it unchanged but for what it remembers.
 
-    cell: the part of the parameters' domains that it is about; all of them, unless given.
+    cell: the part of the parameters' domains that it is about; all of them, unless given. known: the parts of
+    mixtures, which may be those of other cases too. is_part: only proofs are of use.
     """
 
     gate: Gate
@@ -70,6 +77,8 @@ class Case:
     cell: Mapping[Parameter, Domain] | None = None
     verdicts: dict[str, Verdict] = field(default_factory=dict)
     claims: dict[Claim, tuple[Settled, ...]] = field(default_factory=dict)
+    known: dict[str, "Case"] = field(default_factory=dict)
+    is_part: bool = False
 
     def verdict(self, requirement: Requirement) -> Verdict:
         """The requirement's verdict, sought once: for all parameters, and where that fails, a refutation at some."""
@@ -78,7 +87,7 @@ class Case:
             self.budget = replace(whole, deadline=time.process_time() + SHARE * whole.left)
             found = self._sought(requirement)
             self.budget = whole
-            if isinstance(found, Undecided) and self.cell is None:
+            if isinstance(found, Undecided) and self.cell is None and not self.is_part:
                 found = self._refuted_at_points(requirement) or found
             if isinstance(found, Undecided) and self.cell is not None:  # the next that asks may have more time
                 return found
@@ -88,7 +97,10 @@ class Case:
     def _sought(self, requirement: Requirement) -> Verdict:
         """The verdict; what the machinery cannot place is undecided, and says why."""
         try:
-            return interrupted(max(self.budget.left, LEAST_SECONDS), lambda: self._founded(requirement.prove(self)))
+            return interrupted(
+                max(self.budget.left, LEAST_SECONDS),
+                lambda: self._by_parts(requirement) or self._founded(requirement.prove(self)),
+            )
         except OutOfTime:
             return Undecided(method="time", left="the budget ended in the middle of a rewriting of the formula")
         except Unsupported as error:
@@ -97,6 +109,29 @@ class Case:
             return Undecided(method="enclosure", left=str(error))
         except SYMPY_GIVES_UP as error:
             return Undecided(method="rewriting", left=f"SymPy gives up on the formula: {str(error)[:200]}")
+
+    def _by_parts(self, requirement: Requirement) -> Proved | None:
+        """A proof for every part of a mixture."""
+        if requirement.ID not in CONVEX:
+            return None
+        shown, methods = [], set()
+        for part, case in self.parts:
+            case.budget = self.budget
+            verdicts = [case.verdict(one) for one in (requirement, *getattr(requirement, "OF_PARTS_TOO", ()))]
+            if not isinstance(verdicts[0], Proved) or not all(isinstance(one, Proved) for one in verdicts):
+                return None
+            shown.append({**part.entry, **verdicts[0].evidence})
+            methods.add(verdicts[0].method)
+        return Proved(method=f"by parts: {'; '.join(sorted(methods))}", evidence={"parts": shown}) if shown else None
+
+    @cached_property
+    def parts(self) -> tuple[tuple[Part, "Case"], ...]:
+        """The parts of which the formula is a mixture, if it is one."""
+        parts = () if self.cell is not None else parts_of(self.gate, self.side)
+        cases = [Case(part.gate, self.side, self.budget, known=self.known, is_part=True) for part in parts]
+        return tuple(
+            (part, self.known.setdefault(part.gate.text, case)) for part, case in zip(parts, cases, strict=True)
+        )
 
     def refuse_nowhere(self) -> None:
         """Refuse a formula that does not exist at some parameter value.
@@ -112,6 +147,8 @@ class Case:
     @cached_property
     def gap(self) -> Missing | None:
         """What is not shown to exist for every parameter, or None."""
+        if self.parts and all(case.gap is None for _, case in self.parts):
+            return None
         return next((gap for branch in self.branches if (gap := missing(branch, self.budget)) is not None), None)
 
     def _founded(self, verdict: Verdict) -> Verdict:

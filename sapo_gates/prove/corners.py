@@ -172,10 +172,11 @@ def formula_at(expression: Expr, point: Mapping[Symbol, Expr], ranges: Mapping[S
     check_digits(expression, point)
 
     def sign_of(switch: Expr) -> int | None:
-        at = sympy.simplify(substitute(switch, point))
+        at = substitute(switch, point)
         if at.has(sympy.nan, sympy.zoo):
             raise Undefined(f"{switch} at {point}")
-        return 0 if at == 0 else enclosed_sign(at, ranges)
+        sign = 0 if at == 0 else enclosed_sign(at, ranges)
+        return (0 if sympy.simplify(at) == 0 else None) if sign is None else sign
 
     return resolve(expression, signs_on(switches_of([expression]), sign_of, ranges))
 

@@ -20,6 +20,7 @@ from sapo_gates.prove.cell_signs import as_end
 from sapo_gates.prove.enclose import compiled
 from sapo_gates.prove.forms import is_identity, tamed
 from sapo_gates.prove.interval import Interval, Undefined
+from sapo_gates.prove.removable import as_fraction
 from sapo_gates.prove.sections import Branch, Chart, Section, coordinate, in_x
 from sapo_gates.prove.signs import Claim, SectionProver
 from sapo_gates.verdict import Witness
@@ -217,13 +218,15 @@ def _inverse(branch: Branch, point: Mapping[Symbol, Rational], low: Rational, hi
         if quantity is None:
             continue
         in_r = substitute(in_x(branch, section, quantity), {branch.chart.x: x})
-        inverse = tamed(sympy.cancel, 1 / substitute(substitute(in_r, point), {r: position}))
-        with suppress(Undefined):
-            at_ends = [compiled(inverse)({t: Interval.of(e, e)}) for e in (t_low, t_high)]  # pyright: ignore[reportArgumentType]
-            whole = compiled(inverse)(box)
-            is_finite = whole.lower.is_finite() and whole.upper.is_finite()
-            if is_finite and at_ends[0].is_positive != at_ends[1].is_positive:
-                return inverse
+        there = substitute(substitute(in_r, point), {r: position})
+        top, bottom = as_fraction(there)
+        for inverse in (tamed(sympy.cancel, 1 / there), bottom / top):
+            with suppress(Undefined):
+                at_ends = [compiled(inverse)({t: Interval.of(e, e)}) for e in (t_low, t_high)]  # pyright: ignore[reportArgumentType]
+                whole = compiled(inverse)(box)
+                is_finite = whole.lower.is_finite() and whole.upper.is_finite()
+                if is_finite and at_ends[0].is_positive != at_ends[1].is_positive:
+                    return inverse
     return None
 
 

@@ -1,16 +1,16 @@
 """What happens to f and w at the breakpoints between sections."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
-from functools import cached_property
+from functools import cached_property, lru_cache
+from itertools import pairwise
 from typing import Literal
 
 import sympy
 from flint import arb
-from sympy import Expr, Rational
+from sympy import Expr, Rational, Symbol
 
-from sapo_gates.functions import substitute
+from sapo_gates.functions import r, substitute
 from sapo_gates.gate import Gate
 from sapo_gates.prove.case import OneSided, one_sided
 from sapo_gates.prove.cell_signs import Unsupported, domain_interval
@@ -79,7 +79,8 @@ class Join:
         """The quantity at the breakpoint, if it is declared piecewise: a derived weight has no say at a corner.
 
         Nor has a formula that divides by 0 there, or chooses its piece by one that does, as Min(1, 1/Abs(r - 1)) at 1:
-        where it has a limit, that fills it. nan where it is not certain which piece holds.
+        where it has a limit, that fills it. nan where it is not certain which piece holds, as where the text itself
+        compares what is 1/0 there.
         """
         whole = self.branch.value if self.quantity == "value" else self.branch.weight
         if (
@@ -89,6 +90,8 @@ class Join:
         ):
             return None
         ranges = {p: domain_interval(d) for p, d in self.branch.all_domains.items()}
+        if not all(self._exists_there(side, ranges) for side in self.branch.compared):
+            return sympy.nan
         try:
             there = value_at(whole, {self.branch.chart.x: self.at}, ranges)
         except Unsupported:
@@ -96,6 +99,13 @@ class Join:
         except Undefined:
             return None
         return None if there.has(sympy.nan, sympy.zoo) else there
+
+    def _exists_there(self, compared: Expr, ranges: dict[Symbol, Interval]) -> bool:
+        ratio = substitute(self.branch.chart.ratio, {self.branch.chart.x: self.at})
+        try:
+            return not value_at(compared, {r: ratio}, ranges).has(sympy.nan, sympy.zoo)
+        except (Unsupported, Undefined):
+            return False
 
     @cached_property
     def difference(self) -> Interval | None:
@@ -211,7 +221,7 @@ def _of(section: Section, quantity: Quantity) -> Expr:
     return expression
 
 
-def joins_of(branch: Branch, quantity: Quantity) -> Iterator[Join]:
+@lru_cache(maxsize=64)
+def joins_of(branch: Branch, quantity: Quantity) -> tuple[Join, ...]:
     """Every breakpoint of a branch, from left to right."""
-    for before, after in zip(branch.sections, branch.sections[1:], strict=False):
-        yield Join(branch, before, after, quantity)
+    return tuple(Join(branch, before, after, quantity) for before, after in pairwise(branch.sections))

@@ -10,16 +10,16 @@ with a constant range, so that sections whose ends move with a parameter are box
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from itertools import pairwise
-from typing import Literal
+from typing import Any, Literal
 
 import sympy
 from sympy import Dummy, Expr, Piecewise, Rational, Symbol
 from sympy.core.relational import Relational
 
-from sapo_gates.derive import declared_formula
+from sapo_gates.derive import declared_formula, smooth_pieces
 from sapo_gates.functions import r, substitute
 from sapo_gates.gate import Domain, Kind, Parameter
 from sapo_gates.prove.cell_signs import Straddles, Unsupported, as_end, certain_sign, domain_interval, sign_on
@@ -96,12 +96,13 @@ class Section:
         return self.upper is sympy.oo
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Branch:
     """One sign of A on one cell of the parameter domain: a chart and its sections from left to right.
 
     domains: the parameters that the weight still depends on in this chart; eliminated: the one it does not.
     value and weight are the whole piecewise expressions in the chart's x (value: None unless it is declared).
+    compared: both sides of every comparison by which the text itself chooses a piece, in r.
     """
 
     chart: Chart
@@ -111,6 +112,7 @@ class Branch:
     breakpoints: tuple[Expr, ...]
     value: Expr | None
     weight: Expr
+    compared: tuple[Expr, ...] = ()
 
     @property
     def ranges(self) -> dict[Symbol, Interval]:
@@ -137,12 +139,15 @@ def branches_of(
     value = declared_formula(kind, declared, "value") if kind == "value" else None
     weight = declared_formula(kind, declared, "weight")
     assert weight is not None
+    conditions = [condition for piecewise in declared.atoms(Piecewise) for _, condition in piecewise.args]
+    relations: set[Any] = {relation for condition in conditions for relation in condition.atoms(Relational)}
+    compared = tuple(smooth_pieces(side) for relation in relations for side in relation.args)
     cells: list[dict[Symbol, Domain]] = [dict(domains)]
     finished: list[Branch] = []
     while cells:
         cell = cells.pop()
         try:
-            finished.append(_on_cell(value, weight, cell, ratios))
+            finished.append(replace(_on_cell(value, weight, cell, ratios), compared=compared))
         except Straddles as straddles:
             parts = _cut(cell, straddles.switch)
             if len(finished) + len(cells) + len(parts) > MAX_CELLS:

@@ -170,9 +170,6 @@ class SectionProver:
             unbounded = isinstance(box[self.t].upper, float) or isinstance(box[self.t].lower, float)
             return unbounded and _tries(lambda: settles(self.slope_by_inverse(ranges)))
 
-        def licensed(rule: Rule) -> Rule:
-            return lambda ranges, box: _is_defined(self.weight, ranges) and rule(ranges, box)
-
         def positive(rule: Rule) -> Rule:
             return lambda ranges, box: self.weight(ranges).is_positive and rule(ranges, box)
 
@@ -188,7 +185,10 @@ class SectionProver:
             ("inverse", inverse_rule),
             *([("each", self._each_rule(quick))] if self.is_composed else []),
         ]
-        return [(name, licensed(rule)) for name, rule in rules]
+        return [(name, self._licensed(rule)) for name, rule in rules]
+
+    def _licensed(self, rule: Rule) -> Rule:
+        return lambda ranges, box: _is_defined(self.weight, ranges) and rule(ranges, box)
 
     def _anchor_rule(self, k: int) -> Rule:
         link = cache(lambda end, j: self._derivative_link(end, j + 1))
@@ -339,7 +339,8 @@ class SectionProver:
                 return self.at_most_rules(sympy.Integer(1), quick=quick)
             case "nonnegative":
                 bound: Rule = lambda ranges, box: _tries(lambda: _settles(self.weight(ranges)))  # noqa: E731
-                return [("bound", bound), *self._fraction_rules(self.section.weight, 1, quick)]
+                fractions = self._fraction_rules(self.section.weight, 1, quick)
+                return [("bound", bound), *((name, self._licensed(rule)) for name, rule in fractions)]
             case "weight defined":
                 return [("defined", _defined_rule(self.weight))]
             case "value defined":

@@ -17,6 +17,7 @@ from typing import Any, cast
 
 import sympy
 from sympy import Dummy, Expr, Integer, Pow, Symbol
+from sympy.core.relational import Relational
 
 from sapo_gates.errors import RecheckFailed
 from sapo_gates.expression import parse_expression
@@ -172,12 +173,12 @@ class Branch:
         return self.once((section, quantity), lambda: self._on(section, quantity))
 
     def _on(self, section: Section, quantity: Kind) -> Expr:
-        formula = self._piece({r: section.ratio}, section.cell, section.box)
+        formula = self._piece(self.declared, {r: section.ratio}, section.cell, section.box)
         return substitute(convert(self.kind, formula, quantity), {r: section.ratio})
 
-    def _piece(self, ratio: dict[Symbol, Expr], cell: Box, box: Box) -> Expr:
+    def _piece(self, text: Expr, ratio: dict[Symbol, Expr], cell: Box, box: Box) -> Expr:
         """The smooth formula that the text is at the ratio."""
-        return piece(self.declared, points_of(cell), lambda switch: sign_over(assigned(switch, ratio), box))
+        return piece(text, points_of(cell), lambda switch: sign_over(assigned(switch, ratio), box))
 
     def value_exists(self, section: Section) -> None:
         """Where f is declared: what its derivative w no longer shows is defined on the section."""
@@ -195,8 +196,14 @@ class Branch:
         if not own or not self.declared.has(*CORNERS):
             return None
         there = {r: before.ends[1]}
+        conditions = [
+            condition for piecewise in self.declared.atoms(sympy.Piecewise) for _, condition in piecewise.args
+        ]
+        for side in {side for one in conditions for relation in one.atoms(Relational) for side in relation.args}:
+            formula = self._piece(side, there, before.cell, before.cell)  # no other makes up for a comparison with 1/0
+            require(is_defined(assigned(formula, there), before.cell), "{} at {} is no number", side, before.ends[1])
         try:
-            formula = self._piece(there, before.cell, before.cell)
+            formula = self._piece(self.declared, there, before.cell, before.cell)
             found = assigned(convert(self.kind, formula, quantity), there)
         except Undefined:
             return None  # a formula that divides by 0 there, or is chosen by one that does, is filled by its limit
@@ -245,7 +252,18 @@ def exists_near(section: Section, formula: Expr, at: Expr, inwards: int) -> None
         try:
             limit(near, *((section.t, infinite) if infinite else (STEP, ABOVE)), spans(section.cell))
         except Undefined:
-            require(is_defined(cast(Expr, node), section.box), "{} is not shown to be defined near r = {}", node, at)
+            holds = is_defined(cast(Expr, node), section.box)
+            if not holds and isinstance(node, Pow) and node.exp.is_Integer:
+                holds = has_isolated_zeros(cast(Expr, node.base), section.t, section.box)
+            require(holds, "{} is not shown to be defined near r = {}", node, at)
+
+
+def has_isolated_zeros(formula: Expr, t: Symbol, box: Box) -> bool:
+    """Whether one of the formula's first derivatives has no zero on the box."""
+    slopes = [formula]
+    for _ in range(3):
+        slopes.append(slope(slopes[-1], t))
+    return any(everywhere(one, box, lambda x: x.is_positive or x.is_negative) for one in slopes)
 
 
 def limit_at(formula: Expr, t: Symbol, at: Expr, inwards: int, box: Box) -> Expr | Limit:

@@ -45,7 +45,7 @@ from sapo_gates.recheck.boxes import (
     spans,
     value_at,
 )
-from sapo_gates.recheck.cells import Branch, Cell, Entry, Section, exists_near, limit_at
+from sapo_gates.recheck.cells import Branch, Cell, Entry, Section, exists_near, has_isolated_zeros, limit_at
 from sapo_gates.recheck.formulas import log_slope, slope
 from sapo_gates.recheck.identities import centred, quotient, same
 from sapo_gates.recheck.limits import ABOVE, DOWN, UP, Limit, limit
@@ -129,10 +129,7 @@ def _harmless(node: Any, t: Symbol, box: Box) -> bool:
     if isinstance(node, ENTIRE):
         return is_defined(cast(Expr, node.args[0]), box)
     if isinstance(node, Pow) and node.exp.is_negative:
-        slopes = [node.base]
-        for _ in range(3):
-            slopes.append(slope(slopes[-1], t))
-        return any(everywhere(one, box, lambda x: x.is_positive or x.is_negative) for one in slopes)
+        return has_isolated_zeros(node.base, t, box)
     return isinstance(node, sympy.Add | sympy.Mul | Pow | Symbol) or node.is_number
 
 

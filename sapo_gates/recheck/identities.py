@@ -20,7 +20,7 @@ def same(a: Expr, b: Expr) -> bool:
     """
     if a == b:
         return True
-    for spell in (lambda e: e, lambda e: _exponentials(e.replace(sympy.erfc, lambda g: 1 - sympy.erf(g)))):
+    for spell in (lambda e: e, lambda e: _exponentials(e.replace(sympy.erfc, lambda g: 1 - sympy.erf(g))), tidy):
         spelled = spell(a - b)
         numerator, denominator = sympy.fraction(sympy.together(spelled))
         if _vanishes(numerator):

@@ -7,25 +7,54 @@ requirement holds if, in every cell, something holds inside every section, at ev
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import sympy
 from sympy import Expr, Integer, Rational
 
+from sapo_gates.functions import r, substitute
 from sapo_gates.gate import Kind
-from sapo_gates.recheck.boxes import enclose, everywhere, is_at_most, is_defined, require
+from sapo_gates.gatefile import parse_gate
+from sapo_gates.recheck.boxes import enclose, everywhere, is_at_most, is_defined, lies_in, require
 from sapo_gates.recheck.cells import Branch, Cell, Entry, Section
 from sapo_gates.recheck.claims import Claim, at_end, show
 from sapo_gates.recheck.identities import same
 from sapo_gates.recheck.limits import Limit
+from sapo_gates.recheck.statements import PROFILES
 
 HALF = Rational(1, 2)
 DECAYS, AT_MOST_ONE = Claim("weight", "decays"), Claim("weight", "at most", Integer(1))
 
 
 def proved(branch: Branch, kind: str, number: Any, evidence: Entry) -> None:
-    """The evidence shows the requirement on every cell of the declared domain."""
+    """The evidence shows the requirement of every part, or on every cell of the declared domain."""
+    if "parts" in evidence:
+        return mixed(branch, kind, evidence["parts"])
     for cell, entry in branch.cells(evidence["cells"]):
         for section in cell.sections:
             branch.once((section, "exists"), lambda section=section: branch.value_exists(section))
         PROOFS[kind](branch, number, cell, entry)
+
+
+def mixed(branch: Branch, kind: str, parts: Any) -> None:
+    """The formula is a sum of share * part, shares >= 0 of sum 1, and every part is a gate that meets the requirement.
+
+    What the profiles ask for is true of such a sum if it is of every part; w(1) = 1 where it is so by both limits of
+    each. A part's parameters stand for expressions in the branch's, whose values lie in its own domains.
+    """
+    require(kind in PROFILES["trust-region"], "parts do not show {}", kind)
+    total, shares = Integer(0), Integer(0)
+    for shown in parts:
+        own = branch.once(("part", shown["gate"]), lambda text=shown["gate"]: Branch(parse_gate(text), branch.sign))
+        values = {p: branch.read(shown["values"][name]) for name, p in own.parameters.items()}
+        for p, value in values.items():
+            require(lies_in(value, own.domain[p], branch.domain), "{} = {} leaves its domain", p, value)
+        share = branch.read(shown["share"])
+        require(everywhere(share, branch.domain, lambda x: x.low >= 0), "the share {} may be negative", share)
+        for one in (kind, "first-order-agreement") if kind == "unit-peak" else (kind,):
+            proved(own, one, None, shown)
+        require(own.kind == branch.kind, "a part declares its {}", own.kind)
+        total, shares = total + share * substitute(own.declared, values), shares + share
+    holds = branch.read(sympy.sstr(total), r) == branch.declared and same(shares, Integer(1))
+    require(holds, "the parts are not {}", branch.declared)
 
 
 # Inside, at breakpoints, and at r = 1 -----------------------------------------------------------------------------

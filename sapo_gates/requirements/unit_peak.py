@@ -17,10 +17,12 @@ from sapo_gates.prove.case import Case, first_open
 from sapo_gates.prove.evidence import cells_evidence
 from sapo_gates.prove.forms import is_identity
 from sapo_gates.prove.joins import joins_of
-from sapo_gates.requirements import monotone_decay
+from sapo_gates.requirements import first_order_agreement, monotone_decay
 from sapo_gates.verdict import Proved, Refuted, Undecided, Verdict
 
 ID = "unit-peak"
+OF_PARTS_TOO = (first_order_agreement,)
+"""Where one part says what it is at r = 1 and another is 0/0 there, the mixture's weight is a limit."""
 
 
 def prove(case: Case) -> Verdict:
