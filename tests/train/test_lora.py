@@ -15,7 +15,7 @@ from sapo_train.cli import main
 from sapo_train.errors import ModelError
 from sapo_train.files import read_jsonl
 from sapo_train.lora import LoraConfig, dropouts
-from sapo_train.models import PolicyConfig
+from sapo_train.models import PolicyConfig, tiny_model
 from sapo_train.policy import build_policy, probe
 
 
@@ -106,6 +106,28 @@ def test_an_exported_run_is_a_plain_folder_with_its_certificate_and_card(tmp_pat
     certificate = json.loads((out / "certificate.json").read_text())
     for part in ("role: **certified**", "verdict: **certified**", certificate["digest"], "`unit-peak`", "tiny-random"):
         assert part in card
+
+
+def test_an_adapter_on_bfloat16_is_merged_in_float32(tmp_path):
+    flags = ["--policy.lora.rank=4", "--policy.dtype=bfloat16", "--optim.lr=1e-4", "--steps=1", "--evaluation.limit=1"]
+    assert run(tmp_path / "run", *flags) == 0
+    assert main(["export", str(tmp_path / "run"), "-o", str(tmp_path / "model")]) == 0
+    merged = AutoModelForCausalLM.from_pretrained(tmp_path / "model").state_dict()
+    frozen = tiny_model()[0].bfloat16().float().state_dict()
+    adapter = load_file(newest(tmp_path / "run") / "adapter_model.safetensors")
+    for name in [key.removesuffix(".lora_A.weight") for key in adapter if key.endswith(".lora_A.weight")]:
+        step = 32 / 4 * adapter[f"{name}.lora_B.weight"] @ adapter[f"{name}.lora_A.weight"]
+        weight = f"{name.removeprefix('base_model.model.')}.weight"
+        torch.testing.assert_close(merged[weight] - frozen[weight], step, rtol=1e-3, atol=1e-7)
+
+
+def test_an_export_that_cannot_be_written_leaves_nothing_and_is_one_line(trained, tmp_path):
+    process = Run(["export", str(trained), "-o", str(tmp_path / "model")], tmp_path / "output", file_limit=20_000)
+    code, output = process.end()
+    assert code == 1
+    assert output.startswith("SaveError: cannot write ")
+    assert output.count("\n") == 1
+    assert {path.name for path in tmp_path.iterdir()} == {"output", "output.operations"}
 
 
 def test_an_export_is_refused_where_it_would_overwrite_or_has_nothing(trained, tmp_path, capsys):

@@ -5,6 +5,8 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
+from safetensors import SafetensorError
+
 from sapo_train import checkpoint as checkpoints
 from sapo_train.errors import CheckpointError, SaveError
 from sapo_train.lora import merged
@@ -15,6 +17,8 @@ from sapo_train.run import RunConfig
 
 def export(run: RunConfig, folder: Path, out: Path, step: int | None = None) -> Path:
     """Write the newest checkpoint of the run in `folder`, or that of `step`, to `out`; return the checkpoint.
+
+    Weights are float32, in which an adapter is added too: in bfloat16 most of a small one would round away.
 
     Raises:
         CheckpointError: there is no such checkpoint, or it is not what was saved.
@@ -29,13 +33,18 @@ def export(run: RunConfig, folder: Path, out: Path, step: int | None = None) -> 
         raise SaveError(f"{out} exists; give a folder that does not.")
     checkpoints.verify(chosen)
     policy = build_policy(run.policy, run.sampling.temperature, run.seed, start=chosen)
-    model = merged(policy.adapter) if policy.adapter else policy.model
+    whole = policy.model.float()
+    model = merged(policy.adapter) if policy.adapter else whole
+    scratch = out.with_name(f".{out.name}.partial")
+    shutil.rmtree(scratch, ignore_errors=True)  # of an export that was killed
     try:
         with quiet():
-            model.float().save_pretrained(out)
-            policy.tokenizer.save_pretrained(out)
+            model.save_pretrained(scratch)
+            policy.tokenizer.save_pretrained(scratch)
         for name in ("certificate.json", "README.md"):
-            shutil.copyfile(chosen / name, out / name)
-    except OSError as error:
+            shutil.copyfile(chosen / name, scratch / name)
+        scratch.rename(out)
+    except (OSError, SafetensorError) as error:
+        shutil.rmtree(scratch, ignore_errors=True)
         raise SaveError(f"cannot write {out}: {error}.") from None
     return chosen
