@@ -86,7 +86,13 @@ def test_another_run_goes_on_from_a_saved_adapter(trained, tmp_path):
     assert read_jsonl(tmp_path / "run" / "metrics.jsonl")[0]["kl_new_reference_k3"] > 1e-4
 
 
-def test_a_folder_without_an_adapter_is_refused_in_one_line(tmp_path):
+@pytest.mark.parametrize("kept", [None, 0, -9], ids=["no file", "an empty file", "a file cut short"])
+def test_a_folder_without_an_adapter_is_refused_in_one_line(trained, tmp_path, kept):
+    if kept is not None:
+        for name in ("adapter_config.json", "adapter_model.safetensors"):
+            (tmp_path / name).write_bytes((newest(trained) / name).read_bytes())
+        path = tmp_path / "adapter_model.safetensors"
+        path.write_bytes(path.read_bytes()[:kept])
     with pytest.raises(ModelError, match=r"^cannot put the adapter of policy.lora [^\n]+$"):
         with_adapter(start=str(tmp_path))
 

