@@ -192,6 +192,40 @@ def test_a_harmed_checkpoint_is_refused_by_name(straight, tmp_path, name, harm, 
     assert name in error
 
 
+def test_a_state_that_was_altered_is_refused(straight, tmp_path, capsys):
+    folder = tmp_path / "altered"
+    shutil.copytree(straight, folder)
+    path = newest(folder) / "state.json"
+    text = path.read_text()
+    assert '"position": 8' in text
+    path.write_text(text.replace('"position": 8', '"position": 7'))
+    assert main(["resume", str(folder)]) == 2
+    error = capsys.readouterr().err
+    assert "state.json is not what was saved (its digest differs)" in error
+    assert error.count("\n") == 1
+
+
+@pytest.mark.parametrize("name", ["metrics.jsonl", "timings.jsonl", "evaluations.jsonl", "problems.json"])
+def test_a_file_of_the_run_directory_that_is_no_json_any_more_is_named(straight, tmp_path, name, capsys):
+    folder = tmp_path / "harmed"
+    shutil.copytree(straight, folder)
+    (folder / name).write_bytes(b"\0\0\xff\n" + (folder / name).read_bytes())
+    assert main(["resume", str(folder)]) == 2
+    error = capsys.readouterr().err
+    assert f"CheckpointError: {folder / name}{':1' * name.endswith('l')} is not what was written" in error
+    assert error.count("\n") == 1
+
+
+def test_copies_that_somebody_made_are_left_alone(straight, tmp_path):
+    folder = tmp_path / "copied"
+    shutil.copytree(straight, folder)
+    for copy in ("checkpoints/step-9-mine", "samples/step-9 (copy).jsonl"):
+        shutil.copytree(newest(folder), folder / copy)
+    assert main(["resume", str(folder)]) == 0
+    assert newest(folder).name == "step-4"
+    assert (folder / "checkpoints" / "step-9-mine").exists()
+
+
 def test_a_partial_checkpoint_does_not_count(straight, tmp_path):
     folder = tmp_path / "partial"
     shutil.copytree(straight, folder)

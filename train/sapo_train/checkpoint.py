@@ -5,6 +5,7 @@ Random streams are derived from (seed, draw, index), so the data position is all
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
@@ -18,7 +19,7 @@ from safetensors.torch import load_file, save_file
 from sapo_train.certified import CertifiedGate
 from sapo_train.config import build, check, config, plain
 from sapo_train.errors import CheckpointError, ConfigError, SaveError
-from sapo_train.files import finite, sync_folder, write_json, write_text
+from sapo_train.files import finite, step_of, sync_folder, write_json, write_text
 from sapo_train.models import quiet, sha256
 from sapo_train.optim import Optimizer
 from sapo_train.policy import Policy
@@ -75,7 +76,7 @@ def save(
         write_json(scratch / "certificate.json", certified.certificate)
         digests = {path.name: sha256(path) for path in sorted(scratch.iterdir())}
         state = {"place": asdict(place), "role": certified.role, "digests": digests, "run": run}
-        write_json(scratch / "state.json", state)
+        write_json(scratch / "state.json", state | {"digest": _digest(state)})
         for path in scratch.iterdir():
             with path.open("rb") as file:
                 os.fsync(file.fileno())
@@ -111,18 +112,25 @@ def verify(checkpoint: Path) -> Place:
     """
     try:
         state = json.loads((checkpoint / "state.json").read_text(encoding="utf-8"))
+        own = state.pop("digest", None)  # which checkpoints of older versions do not have
         place, digests = Place(**state["place"]), state["digests"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise CheckpointError(f"{checkpoint}/state.json cannot be read ({error}); use an earlier checkpoint.") from None
+    if own not in (None, _digest(state)):
+        raise _not_as_saved(checkpoint / "state.json")
     for name, digest in digests.items():
         path = checkpoint / name
         if not path.is_file():
             raise CheckpointError(f"{path} is missing; remove {checkpoint} to resume from an earlier checkpoint.")
         if sha256(path) != digest:
-            raise CheckpointError(
-                f"{path} is not what was saved (its digest differs); remove {checkpoint} to resume earlier."
-            )
+            raise _not_as_saved(path)
     return place
+
+
+def _not_as_saved(path: Path) -> CheckpointError:
+    return CheckpointError(
+        f"{path} is not what was saved (its digest differs); remove {path.parent} to resume earlier."
+    )
 
 
 def verify_certificate(checkpoint: Path, certificate: dict[str, Any]) -> None:
@@ -179,4 +187,9 @@ def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def _sorted(folder: Path) -> list[Path]:
-    return sorted(folder.glob("step-*"), key=lambda path: int(path.name.removeprefix("step-")))
+    found = {step: path for path in folder.glob("step-*") if (step := step_of(path.name)) is not None}
+    return [found[step] for step in sorted(found)]
+
+
+def _digest(state: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(finite(state), sort_keys=True).encode()).hexdigest()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import hashlib
-import json
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -17,7 +16,7 @@ from torch import Tensor
 
 from sapo_train.config import check, config
 from sapo_train.errors import DataError
-from sapo_train.files import write_json
+from sapo_train.files import read_json, write_json
 from sapo_train.sources import Problem, SourceConfig, read_problems
 
 if TYPE_CHECKING:
@@ -163,7 +162,7 @@ def verify_problems(problems: Problems, stored: Path) -> None:
     now = {"train": numbers[:-1], "held_out": numbers[-1], "dropped": problems.dropped, "sha256": asked.hexdigest()}
     if not stored.exists():
         write_json(stored, now)
-    elif (before := json.loads(stored.read_text(encoding="utf-8"))) != now:
+    elif (before := read_json(stored)) != now:
         raise DataError(
             f"the problems are not those that the run began with: {before}, now {now} ({stored}); put the data back, "
             "or begin a new run."

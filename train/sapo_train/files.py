@@ -5,9 +5,12 @@ from __future__ import annotations
 import json
 import math
 import os
+import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
+
+from sapo_train.errors import CheckpointError
 
 
 def write_text(path: Path, text: str) -> None:
@@ -37,15 +40,38 @@ def append_jsonl(path: Path, row: Any) -> None:
         file.write(json.dumps(finite(row), allow_nan=False) + "\n")
 
 
+def read_json(path: Path) -> Any:
+    """Read one JSON value.
+
+    Raises:
+        CheckpointError: the file is not what was written.
+    """
+    return _parsed(path.read_text(encoding="utf-8", errors="replace"), str(path))
+
+
 def read_jsonl(path: Path) -> list[Any]:
-    """Read JSON Lines; a last line that a kill cut short is left out, a missing file is empty."""
+    """Read JSON Lines; a last line that a kill cut short is left out, a missing file is empty.
+
+    Raises:
+        CheckpointError: a line is not what was written.
+    """
     if not path.is_file():
         return []
-    rows = []
-    for line in path.read_text(encoding="utf-8").splitlines(keepends=True):
-        if line.endswith("\n"):
-            rows.append(json.loads(line))
-    return rows
+    lines = path.read_text(encoding="utf-8", errors="replace").splitlines(keepends=True)
+    return [_parsed(line, f"{path}:{k}") for k, line in enumerate(lines, 1) if line.endswith("\n")]
+
+
+def _parsed(text: str, where: str) -> Any:
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError as error:
+        raise CheckpointError(f"{where} is not what was written ({error}): put it back, or begin a new run.") from None
+
+
+def step_of(name: str) -> int | None:
+    """Return N of the name step-N; None for any other, such as that of a copy which somebody made."""
+    found = re.fullmatch(r"step-(\d+)", name)
+    return int(found[1]) if found else None
 
 
 def sync_folder(folder: Path) -> None:

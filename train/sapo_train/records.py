@@ -12,7 +12,7 @@ from torch.utils.tensorboard.writer import SummaryWriter
 
 from sapo_train.checkpoint import Place
 from sapo_train.evaluate import Result
-from sapo_train.files import append_jsonl, read_jsonl, write_jsonl
+from sapo_train.files import append_jsonl, read_jsonl, step_of, write_jsonl
 from sapo_train.measures import accuracy
 from sapo_train.trace import RatioConfig, Trace
 from sapo_train.tracking import Tracker
@@ -104,11 +104,10 @@ class Records:
             if path.exists():
                 rows = read_jsonl(path)
                 write_jsonl(path, [row for row in rows if row[key] <= last])
-        for path in [
-            path for name in ("samples", "evaluations", "ratios") for path in self.folder.glob(f"{name}/step-*")
-        ]:
-            if int(path.stem.removeprefix("step-")) > place.step:
-                path.unlink()
+        for name in ("samples", "evaluations", "ratios"):
+            for path in [*self.folder.glob(f"{name}/step-*")]:
+                if (step_of(path.stem) or 0) > place.step:
+                    path.unlink()
 
 
 def _sample_rows(trace: Trace) -> Iterator[dict[str, Any]]:

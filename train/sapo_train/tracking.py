@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-import json
 import secrets
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import Any, Literal
 
 from sapo_train.config import check, config
 from sapo_train.errors import TrackingError
-from sapo_train.files import write_json
+from sapo_train.files import read_json, write_json
 
 
 @config
@@ -65,7 +64,7 @@ class Tracker:
             TrackingError: the tracker does not begin.
         """
         kept = folder / "tracking.json"
-        known = json.loads(kept.read_text(encoding="utf-8"))["id"] if kept.exists() else secrets.token_hex(4)
+        known = read_json(kept)["id"] if kept.exists() else secrets.token_hex(4)
         write_json(kept, {"id": known})
         try:
             self.run = _BEGIN[config.to](config.project, name, known, folder, dict(run))
