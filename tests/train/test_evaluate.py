@@ -114,6 +114,12 @@ def test_a_model_without_problems_is_asked_for_them(capsys):
     assert "name a benchmark with --problems" in capsys.readouterr().err
 
 
+def test_a_run_without_a_checkpoint_is_not_tested_as_if_it_had_one(tmp_path, capsys):
+    (tmp_path / "config.yaml").write_text("base: smoke.yaml")
+    assert main(["evaluate", str(tmp_path)]) == 2
+    assert f"CheckpointError: {tmp_path} has no checkpoint yet" in capsys.readouterr().err
+
+
 def test_a_run_is_tested_by_its_last_checkpoint_and_any_checkpoint_by_its_folder(tmp_path, capsys):
     flags = ["--steps=2", "--checkpoint.every=1", "--checkpoint.keep=2", "--evaluation.limit=2", "--policy.lora.rank=2"]
     run = tmp_path / "run"

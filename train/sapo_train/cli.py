@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sapo_train.errors import (
+    CheckpointError,
     ConfigError,
     EngineError,
     NonFinite,
@@ -208,8 +209,9 @@ def _subject(name: str, flags: Sequence[str]) -> Subject:
     home = folder.parent.parent if is_checkpoint else folder
     if (home / "config.yaml").is_file():
         start = folder if is_checkpoint else checkpoints.latest(folder / "checkpoints")
-        if start:
-            checkpoints.verify(start)
+        if start is None:
+            raise CheckpointError(f"{folder} has no checkpoint yet; its recipe's name tests the model as it begins.")
+        checkpoints.verify(start)
         return Subject(_resolve(str(home / "config.yaml"), flags), start)
     if find_recipe(name) or folder.suffix in {".yaml", ".yml"}:
         return Subject(_resolve(name, flags))
