@@ -5,6 +5,7 @@ import json
 import pickle
 import shutil
 import signal
+import sys
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from runs import assert_same_run, newest, run, words
 
 from sapo_train import checkpoint as checkpoints
 from sapo_train.cli import main
+from sapo_train.files import read_jsonl
 from sapo_train.models import tiny_model
 
 
@@ -30,6 +32,20 @@ def test_a_reward_that_is_no_number_is_one_line(function, says, tmp_path, capsys
     error = capsys.readouterr().err
     assert f"RewardError: reward 'rewards:{function}' {says}" in error
     assert error.count("\n") == 1
+
+
+def test_rewards_and_gates_of_ones_own_are_found_beside_the_run_and_hide_nothing(tmp_path, monkeypatch):
+    """The program that pip installs does not look in the folder it is called from by itself."""
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    monkeypatch.chdir(tmp_path)
+    Path("my_own_things.py").write_text(
+        "from sapo_gates import load_gate\nGATE = load_gate('sigmoid')\n"
+        "def brevity(completions, answers):\n    return [1 / (1 + len(text)) for text in completions]\n"
+    )
+    Path("json.py").write_text("raise SystemExit('not this one')")
+    flags = ['--reward.weights={"my_own_things:brevity": 1}', "--objective.gate=my_own_things:GATE", "--steps=1"]
+    assert run(tmp_path / "run", *flags) == 0
+    assert read_jsonl(tmp_path / "run" / "metrics.jsonl")[0]["reward_my_own_things:brevity"] > 0
 
 
 @pytest.mark.parametrize(

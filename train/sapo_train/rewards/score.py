@@ -137,8 +137,8 @@ def _import(path: str) -> RewardFunction:
         function = getattr(importlib.import_module(module), name)
     except Exception as error:  # of any kind: importing runs the user's module
         raise ConfigError(
-            f"cannot find reward {path!r}: {type(error).__name__}: {error}; name it as module:function, of a module on "
-            "the Python path."
+            f"cannot find reward {path!r}: {type(error).__name__}: {error}; name it as module:function, of a module in "
+            "this folder or on the Python path."
         ) from None
     if not callable(function):
         raise ConfigError(f"reward {path!r} is {type(function).__name__}, not a function.")
