@@ -62,6 +62,17 @@ def test_another_uncertified_gate_is_refused(tmp_path, square, capsys):
     assert error.count("\n") == 1
 
 
+def test_parameters_of_the_recipe_that_a_gate_of_ones_own_does_not_have_are_shown_with_the_cure(
+    tmp_path, square, capsys
+):
+    flags = [f"--objective.gate={square}", "--allow-uncertified"]
+    assert run(tmp_path / "refused", *flags, "--objective.negative=null") == 2
+    error = capsys.readouterr().err
+    assert "has no parameter 'tau'" in error
+    assert "The run has objective.positive={'tau': 10.0} and objective.negative=None, perhaps by its recipe" in error
+    assert error.count("\n") == 1
+
+
 def test_with_permission_it_trains_and_every_file_says_so(tmp_path, square):
     folder = tmp_path / "allowed"
     flags = [f"--objective.gate={square}", "--objective.positive=null", "--objective.negative=null"]

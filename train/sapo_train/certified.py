@@ -79,7 +79,7 @@ def take_gate(config: ObjectiveConfig, allow_uncertified: bool, stored: Path, wo
         ConfigError: no such gate, a certificate that does not hold, or a gate that is not certified.
     """
     from sapo_gates import FAMILIES
-    from sapo_gates.errors import SapoGatesError
+    from sapo_gates.errors import SapoGatesError, UnknownParameter
     from sapo_gates.recheck import recheck
     from sapo_gates.torch import surrogate
 
@@ -104,6 +104,11 @@ def take_gate(config: ObjectiveConfig, allow_uncertified: bool, stored: Path, wo
         curvature = _log_curvature(
             certificate.gate, tuple((config.positive or {}).items()), tuple((config.negative or {}).items())
         )
+    except UnknownParameter as error:
+        raise ConfigError(
+            f"objective.gate={config.gate!r}: {error} The run has objective.positive={config.positive} and "
+            f"objective.negative={config.negative}, perhaps by its recipe; null is what the gate declares."
+        ) from None
     except SapoGatesError as error:
         raise ConfigError(f"objective.gate={config.gate!r}: {error}") from None
     if world.writes:
