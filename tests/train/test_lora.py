@@ -86,6 +86,14 @@ def test_another_run_goes_on_from_a_saved_adapter(trained, tmp_path):
     assert read_jsonl(tmp_path / "run" / "metrics.jsonl")[0]["kl_new_reference_k3"] > 1e-4
 
 
+@pytest.mark.parametrize("flag", ["alpha=3", "dropout=0.1", "targets=[q_proj]"])
+def test_what_an_adapter_has_of_its_own_or_no_adapter_needs_is_refused(flag, tmp_path, capsys):
+    begun = ["--policy.lora.rank=4", "--policy.lora.start=somewhere"]
+    for flags, says in (([], "while policy.lora.rank=0"), (begun, "where policy.lora.start='somewhere' has its own")):
+        assert run(tmp_path / "run", f"--policy.lora.{flag}", *flags) == 2
+        assert f"policy.lora.{flag.partition('=')[0]} changes nothing {says}" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("kept", [None, 0, -9], ids=["no file", "an empty file", "a file cut short"])
 def test_a_folder_without_an_adapter_is_refused_in_one_line(trained, tmp_path, kept):
     if kept is not None:

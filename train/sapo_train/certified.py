@@ -38,7 +38,8 @@ class ObjectiveConfig:
     correction: Correction = "none"
     """Sampler/learner correction: weight the terms by min(2, π_old/π_sampler) of the token or sequence, detached."""
     kl_weight: float = 0.0
-    """β, weight of KL(new‖reference) by the estimator k3, >= 0. The reference is the model the run began with."""
+    """β, weight of KL(new‖reference) by the estimator k3, >= 0. The reference is the model the run began with, with no
+    adapter in it."""
     kl_ratio_correction: bool = False
     """Multiply k3 by π_new/π_old: its gradient is then unbiased off policy (2512.02556)."""
     entropy_share: float = 1.0

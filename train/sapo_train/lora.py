@@ -30,16 +30,22 @@ class LoraConfig:
     targets: tuple[str, ...] = ()
     """Names of the layers with an adapter, e.g. [q_proj, v_proj]; none: all linear layers but the LM head."""
     start: str | None = None
-    """Folder of an adapter to go on from, as peft saves it; its rank and targets hold."""
+    """Folder of an adapter to go on from, as peft saves it; its rank, alpha, dropout and targets hold."""
 
     def __post_init__(self) -> None:
         check(self.rank >= 0, f"policy.lora.rank={self.rank} must be at least 0.")
         check(self.alpha > 0, f"policy.lora.alpha={self.alpha} must be positive.")
         check(0 <= self.dropout < 1, f"policy.lora.dropout={self.dropout} must lie in [0, 1).")
-        changed = [name for name in ("dropout", "targets", "start") if getattr(self, name)]
+        plain = {"alpha": 32.0, "dropout": 0.0, "targets": (), "start": None}
+        changed = [name for name, value in plain.items() if getattr(self, name) != value]
         check(
             self.rank > 0 or not changed,
             f"policy.lora.{'/'.join(changed)} changes nothing while policy.lora.rank=0; set a rank.",
+        )
+        check(
+            self.start is None or changed == ["start"],
+            f"policy.lora.{'/'.join(changed[:-1])} changes nothing where policy.lora.start={self.start!r} has its own; "
+            "leave it out.",
         )
 
 
