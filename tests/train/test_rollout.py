@@ -172,6 +172,13 @@ def test_a_stop_token_that_the_model_does_not_have_is_refused(policy):
         groups(policy, stop_tokens=(999,))
 
 
+def test_a_stop_string_that_no_text_shows_is_refused_with_the_cure(policy):
+    token = policy.tokenizer.convert_tokens_to_ids("<|start|>")
+    with pytest.raises(ConfigError, match=rf"without special tokens such as '<\|start\|>'; .*stop_tokens=\[{token}\]"):
+        groups(policy, stop=("no", "<|start|>user"))
+    groups(policy, stop_tokens=(token,))
+
+
 def test_generation_config_does_not_change_sampling(policy):
     before = groups(policy)
     for name, value in {"temperature": 0.01, "top_k": 1, "top_p": 0.1, "repetition_penalty": 5.0}.items():

@@ -72,8 +72,14 @@ def end_tokens(policy: Policy, decoding: Decoding) -> list[int]:
     """Every token that ends a completion: the model's and those of the decoding.
 
     Raises:
-        ConfigError: a stop token that the model does not have.
+        ConfigError: a stop token that the model does not have, or a stop string that no text of a completion shows.
     """
+    for text in decoding.stop:
+        if token := next((token for token in policy.tokenizer.all_special_tokens if token in text), None):
+            raise ConfigError(
+                f"sampling.stop has {text!r}, but the text of a completion is without special tokens such as {token!r}; "
+                f"sampling.stop_tokens=[{policy.tokenizer.convert_tokens_to_ids(token)}] stops at that one."
+            )
     for token in decoding.stop_tokens:
         if not 0 <= token < policy.vocabulary:
             raise ConfigError(
