@@ -39,8 +39,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     # Before torch is loaded: threads that wait by spinning slow a busy machine down many times over.
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+    # Rewards and gates of the user's, as `python -m` finds them; last, so that they hide no other module.
     if (here := str(Path.cwd())) not in sys.path:
-        sys.path.append(here)  # rewards and gates of the user's, as `python -m` finds them; last, to hide no other module
+        sys.path.append(here)
     arguments, flags = _parser().parse_known_args(argv)
     try:
         return arguments.command(arguments, flags)

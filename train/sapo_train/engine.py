@@ -77,7 +77,7 @@ def end_tokens(policy: Policy, decoding: Decoding) -> list[int]:
     for text in decoding.stop:
         if token := next((token for token in policy.tokenizer.all_special_tokens if token in text), None):
             raise ConfigError(
-                f"sampling.stop has {text!r}, but the text of a completion is without special tokens such as {token!r}; "
+                f"sampling.stop has {text!r}, but a completion's text is without special tokens such as {token!r}; "
                 f"sampling.stop_tokens=[{policy.tokenizer.convert_tokens_to_ids(token)}] stops at that one."
             )
     for token in decoding.stop_tokens:
