@@ -3,6 +3,7 @@
 import json
 import math
 import runpy
+import statistics
 from pathlib import Path
 
 import pytest
@@ -13,8 +14,10 @@ from safetensors.torch import load_file
 
 from sapo_gates import certify
 from sapo_gates.torch import surrogate
+from sapo_train.batch import Batch
 from sapo_train.files import read_jsonl
-from sapo_train.metrics import METRICS, TIMINGS, diagnostics, is_known
+from sapo_train.metrics import METRICS, TIMINGS, diagnostics, is_known, update_metrics
+from sapo_train.objective import Objective
 
 DOCS = Path(__file__).parents[2] / "docs"
 
@@ -75,6 +78,78 @@ def test_log_ratios_for_replay_give_the_logged_metrics_again(everything):
         again = diagnostics(z, kept["advantages"][:, None].expand(mask.shape), mask, gate, kept["group"])
         assert again == pytest.approx({key: row[key] for key in again}, rel=1e-9)
         assert again["effective_update_ratio"] < 1 or epoch == 0
+
+
+def test_metrics_of_a_batch_are_their_definitions_on_its_samples(everything):
+    rows, timings = (read_jsonl(everything / name) for name in ("metrics.jsonl", "timings.jsonl"))
+    for step in (1, 2):
+        samples = read_jsonl(everything / "samples" / f"step-{step}.jsonl")
+        rewards, lengths = ([sample[key] for sample in samples] for key in ("reward", "tokens"))
+        groups = [rewards[:4], rewards[4:]]
+        expected = {
+            "reward_mean": statistics.fmean(rewards),
+            "reward_std": statistics.pstdev(rewards),
+            "advantage_std": statistics.pstdev(sample["advantage"] for sample in samples),
+            "groups": 2,
+            "groups_without_spread": sum(max(group) == min(group) for group in groups),
+            "groups_drawn": 2,
+            "completion_length_mean": statistics.fmean(lengths),
+            "completion_length_max": max(lengths),
+            "truncated": statistics.fmean(sample["truncated"] for sample in samples),
+            "sampler_kept_mass": 1,
+            "tokens": sum(lengths),
+            "taught": 1,
+        }
+        for name in samples[0]["rewards"]:
+            expected[f"reward_{name}"] = statistics.fmean(sample["rewards"][name] for sample in samples)
+        assert {"reward_overlong", "reward_sapo_train.rewards.text:digit_share"} <= expected.keys()
+        for row in rows[2 * step - 2 : 2 * step]:
+            assert {key: row[key] for key in expected} == pytest.approx(expected, rel=1e-6, abs=1e-9)
+        timing = timings[step - 1]
+        assert timing["tokens"] == sum(lengths)
+        assert timing["tokens_per_second"] == pytest.approx(timing["tokens"] / timing["seconds"])
+        phases = [value for key, value in timing.items() if key.startswith("seconds_")]
+        assert 0.5 * timing["seconds"] < sum(phases) <= timing["seconds"]
+
+
+@pytest.mark.parametrize("correction", ["token", "sequence"])
+def test_metrics_of_sampler_reference_and_entropy_are_their_definitions(gate, correction):
+    """A completion that is masked whole counts in none of them."""
+    generator = torch.Generator().manual_seed(0)
+    old = -3 * torch.rand(3, 4, generator=generator)
+    new, sampler, reference = (old + 0.4 * torch.randn(3, 4, generator=generator) for _ in range(3))
+    entropy = torch.rand(3, 4, generator=generator)
+    mask = torch.tensor([[True] * 4, [False] * 4, [True, True, True, False]])
+    batch = Batch(
+        prompts=(torch.zeros(1), torch.zeros(1)),
+        group=torch.tensor([0, 0, 1]),
+        tokens=torch.zeros(3, 4, dtype=torch.long),
+        mask=mask,
+        lengths=torch.tensor([4, 2, 3]),
+        advantages=torch.tensor([1.0, -1.0, 0.5]),
+        sampler_log_probs=sampler,
+        old_log_probs=old,
+        reference_log_probs=reference,
+        high_entropy=entropy > 0.5,
+    )
+    found = update_metrics(batch, new, entropy, Objective(gate=gate, correction=correction, kl_weight=0.1), {})
+    gap, away = (old - sampler)[mask], (reference - new)[mask]
+    weights = gap.exp()
+    if correction == "sequence":
+        weights = torch.cat([part.sum().exp().expand_as(part) for part in gap.split([4, 3])])
+    expected = {
+        "tokens": 7,
+        "entropy": entropy[mask].mean(),
+        "taught": (entropy > 0.5)[mask].double().mean(),
+        "sampler_gap_max": gap.abs().max(),
+        "kl_sampler_old_k3": (gap.exp() - 1 - gap).mean(),
+        "kl_new_reference_k3": (away.exp() - 1 - away).mean(),
+        "correction_mean": weights.mean(),
+        "correction_min": weights.min(),
+        "correction_max": weights.max(),
+        "correction_capped": (weights > 2).double().mean(),
+    }
+    assert {key: found[key] for key in expected} == pytest.approx({k: float(v) for k, v in expected.items()}, rel=1e-5)
 
 
 def test_samples_name_the_tokens_whose_ratio_was_furthest_out(everything):

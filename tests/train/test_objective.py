@@ -197,7 +197,17 @@ def test_metrics_are_their_definitions(gate):
     assert metrics["log_ratio_var_per_sequence"] == pytest.approx(sum(per_sequence) / 4)
     assert metrics["kl_old_new_k3"] == pytest.approx((r - 1 - r.log()).mean().item())
     assert metrics["effective_sample_size"] == pytest.approx((r.sum() ** 2 / (len(r) * (r**2).sum())).item())
-    assert metrics["score_weight_q50"] == pytest.approx(gate.score_weight(z, wide)[mask].double().quantile(0.5).item())
+    phi = gate.score_weight(z, wide)[mask].double()
+    for share in (5, 50, 95):
+        assert metrics[f"score_weight_q{share:02}"] == pytest.approx(phi.quantile(share / 100).item())
+    for name in ("mean", "min", "max"):
+        assert metrics[f"log_ratio_{name}"] == pytest.approx(getattr(z[mask], name)().item())
+    assert metrics["beyond_half_width"] == pytest.approx((w[mask] < 0.5).double().mean().item())
+    gaps = [
+        gate.weight(row[m].mean(), a).item() - gate.weight(row[m], a.expand_as(row[m])).mean().item()
+        for row, a, m in zip(z.double(), advantages, mask, strict=True)
+    ]
+    assert metrics["weight_gap"] == pytest.approx(sum(map(abs, gaps)) / 4, abs=1e-7)
 
 
 @pytest.mark.parametrize("reduction", REDUCTIONS)

@@ -53,6 +53,16 @@ def test_the_gate_acts_from_the_second_epoch_on(straight):
             assert row["log_ratio_var_per_sequence"] > 0
 
 
+def test_what_the_sampler_reports_is_what_the_learner_computes(straight):
+    assert all(row["sampler_gap_max"] < 1e-4 for row in read_jsonl(straight / "metrics.jsonl"))
+
+
+def test_held_out_problems_are_answered_before_after_and_every_so_many_steps(tmp_path):
+    flags = ["--evaluation.every=3", "--evaluation.limit=1", "--sampling.max_tokens=2", "--steps=7"]
+    assert run(tmp_path / "run", *flags, "--ratios.every=0", "--checkpoint.every=0") == 0
+    assert [row["step"] for row in read_jsonl(tmp_path / "run" / "evaluations.jsonl")] == [0, 3, 6, 7]
+
+
 def test_the_summary_says_how_it_ended(straight):
     summary = json.loads((straight / "summary.json").read_text())
     assert (summary["verdict"], summary["role"], summary["updates"]) == ("certified", "certified", 8)

@@ -6,7 +6,7 @@ from io import StringIO
 import pytest
 from rich.console import Console
 
-from sapo_train.view import SHOWN, View, sparkline
+from sapo_train.view import SHOWN, View, bar, sparkline
 
 ROW = {"step": 1, "update": 2, "epoch": 2, "reward_mean": 0.25, "effective_update_ratio": 0.9, "entropy": None}
 
@@ -33,6 +33,26 @@ def test_on_a_terminal_the_table_shows_the_last_update_and_how_far_an_evaluation
     assert "step 1 of 4, update 4, epoch 2" in text
     assert "0.5" in text
     assert "▁█" in text
+
+
+def test_without_a_terminal_an_evaluation_is_a_line_at_every_tenth(capsys):
+    with bar() as tell:
+        for done in range(1, 26):
+            tell("model on gsm8k", done, 25)
+    tenths = (3, 5, 8, 10, 13, 15, 18, 20, 23, 25)
+    assert capsys.readouterr().err.splitlines() == [f"model on gsm8k: {done}/25" for done in tenths]
+
+
+def test_on_a_terminal_an_evaluation_has_a_bar(monkeypatch):
+    monkeypatch.setenv("TERM", "xterm")
+    out = StringIO()
+    out.isatty = lambda: True  # type: ignore[method-assign]
+    monkeypatch.setattr(sys, "stderr", out)
+    with bar() as tell:
+        tell("model on gsm8k", 1, 4)
+        tell("model on gsm8k", 3, 4)
+    assert "━" in out.getvalue()
+    assert "3/4" in out.getvalue()
 
 
 @pytest.mark.parametrize("columns", [40, 80, 200])
