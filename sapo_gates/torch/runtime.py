@@ -11,7 +11,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from sapo_gates.torch.wide import Number, Pair, Wide, choose, exact_sum, expm1_reduced, log
+from sapo_gates.torch.wide import Number, Pair, Wide, choose, exact_sum, expm1_reduced, log, plain_exp
 
 Quantity = Literal["value", "weight", "score", "slope"]
 Part = Literal["token", "weight", "slope"]
@@ -66,7 +66,7 @@ def plain(form: Plain, z: Tensor, sign: Tensor, quickly: bool = False) -> tuple[
     single = z.dtype == torch.float32
     low, high = (_NO_RATIO, SINGLE_LIMIT) if single else (-form.limit, form.limit)
     near, most = torch.clamp(z, low, high), min(1e39, torch.finfo(z.dtype).max)  # no 16 or 32 bits are beyond
-    make = {"z": lambda: torch.clamp(z, -most, most), "x": lambda: torch.expm1(near), "r": lambda: torch.exp(near)}
+    make = {"z": lambda: torch.clamp(z, -most, most), "x": lambda: torch.expm1(near), "r": lambda: plain_exp(near)}
     numbers = [make[name]() for name in form.needs]
     full = lambda number: torch.full((), number, dtype=z.dtype, device=z.device)  # noqa: E731
     constants = [torch.where(sign, full(positive), full(negative)) for positive, negative in form.constants]

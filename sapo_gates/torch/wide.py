@@ -262,10 +262,23 @@ def power(u: Number, exponent: Number) -> Number:
     return u**exponent
 
 
+_LOG2_E = 1.4426950408889634
+
+
+def plain_exp(u: Tensor) -> Tensor:
+    """e^u; compiled in float32, for 16-bit inputs, by exp2: twice as fast.
+
+    torch's compiler for CPUs keeps the result of an exp that is used twice, computes that in a loop body of its own
+    and, with a body that reads no 16-bit number, loads the others by half vectors.
+    """
+    by_two = u.dtype == torch.float32 and torch.compiler.is_compiling()
+    return torch.exp2(u * _LOG2_E) if by_two else torch.exp(u)
+
+
 def exp(u: Number) -> Number:
     """e^u: for a Wide the whole of u becomes the scale."""
     if not isinstance(u, Wide):
-        return torch.exp(u)
+        return plain_exp(u)
     scale = u.real()
     return Wide(Pair(torch.ones_like(scale.hi), torch.zeros_like(scale.hi)), scale)
 

@@ -201,7 +201,7 @@ def test_every_family_compiles_without_a_graph_break_to_the_same_numbers(dtype):
 @pytest.mark.slow
 @typical
 def test_it_compiles_to_machine_code(family):
-    for dtype in (torch.float32, torch.float64):
+    for dtype in (torch.float32, torch.float64, torch.bfloat16):
         compiles([family], dtype, "inductor")
 
 
