@@ -40,6 +40,8 @@ def test_a_bare_flag_is_true_and_dashes_are_underscores():
         ({"steps": 1, "optim": {"lrr": 1}}, "unknown key optim.lrr; optim has ['lr', "),
         ({"steps": 1, "optim": {"lrr": 1}}, "Did you mean 'lr'?"),
         ({"steps": 1, "optimm": {}}, "unknown key optimm; a run has ['name', "),
+        ({"steps": 1, "lr": 1}, "Did you mean optim.lr?"),
+        ({"steps": 1, "optim": {"max_tokens": 1}}, "Did you mean sampling.max_tokens or evaluation.max_tokens?"),
         ({}, "steps is required"),
         ({"steps": "many"}, "steps='many' must be a valid integer"),
         ({"steps": 0}, "steps=0 must be at least 1"),

@@ -215,6 +215,12 @@ def _nearest(name: str, names: Sequence[str]) -> str:
     return f" Did you mean {close[0]!r}?" if close else ""
 
 
+def _elsewhere(cls: type, key: str) -> str:
+    """Offer a field of this name in another section: --lr is meant as --optim.lr."""
+    found = [name for name, _, _ in describe(cls) if name.rpartition(".")[2] == key]
+    return f" Did you mean {' or '.join(found)}?" if found else ""
+
+
 def _item(kind: Any) -> type | None:
     """Return the configuration that `tuple[configuration, ...]` holds."""
     return next((item for item in get_args(kind) if isinstance(item, type) and dataclasses.is_dataclass(item)), None)
@@ -239,7 +245,8 @@ def _one_line(cls: type, error: ValidationError) -> str:
         section = _section(cls, parents)
         names = [field.name for field in dataclasses.fields(section)] if dataclasses.is_dataclass(section) else []
         where = ".".join(str(part) for part in parents) or "a run"
-        return f"unknown key {name}; {where} has {names}.{_nearest(str(key), names)}"
+        near = _nearest(str(key), names) or _elsewhere(cls, str(key))
+        return f"unknown key {name}; {where} has {names}.{near}"
     if first["type"] == "value_error":
         return str(first["ctx"]["error"])
     if first["type"].startswith("missing"):
