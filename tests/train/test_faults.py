@@ -175,6 +175,22 @@ def test_a_run_that_is_complete_resumes_to_the_same_end(straight, tmp_path):
     assert_same_run(straight, folder)
 
 
+def test_a_run_that_replaces_groups_resumes_where_its_prompts_were(tmp_path):
+    """Two single tokens are seldom rewarded differently, so that most groups are replaced."""
+    whole, resumed = tmp_path / "whole", tmp_path / "resumed"
+    flags = ["--advantage.max_draws=3", "--sampling.max_tokens=1", "--checkpoint.every=1", "--checkpoint.keep=9"]
+    assert run(whole, *flags) == 0
+    drawn = [row["groups_drawn"] for row in read_jsonl(whole / "metrics.jsonl")[::2]]
+    places = [checkpoints.verify(whole / "checkpoints" / f"step-{step}") for step in (1, 2, 3, 4)]
+    assert [place.position for place in places] == [sum(drawn[:step]) for step in (1, 2, 3, 4)]
+    assert max(drawn) > 2
+    shutil.copytree(whole, resumed)
+    for step in (3, 4):
+        shutil.rmtree(resumed / "checkpoints" / f"step-{step}")
+    assert main(["resume", str(resumed)]) == 0
+    assert_same_run(whole, resumed)
+
+
 @pytest.mark.parametrize("name", ["model.safetensors", "optimizer.safetensors", "certificate.json", "config.json"])
 @pytest.mark.parametrize("harm", ["truncated", "altered", "missing"])
 def test_a_harmed_checkpoint_is_refused_by_name(straight, tmp_path, name, harm, capsys):
