@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from processes import SERVER
 from safetensors.torch import load_file, save_file
 
 from sapo_train import models
@@ -130,30 +131,35 @@ def test_the_wheels_model_is_copied_once_checked_by_digest_and_made_anew_when_ha
 
 
 USE_THE_CACHE = """
-import sys, time
+import os, time
 from pathlib import Path
 from sapo_train import models
 
+os.environ["XDG_CACHE_HOME"] = str(HERE)
+
 def convert(gguf, folder):
-    with (Path(sys.argv[1]) / "converted").open("a") as log:
+    with (HERE / "converted").open("a") as log:
         log.write("once\\n")
     folder.mkdir()
     time.sleep(0.5)  # a folder that is not complete, for as long as others may look
     (folder / "model").write_text("weights")
     (folder / "digests.json").write_text('{"model": "%s"}' % models.sha256(folder / "model"))
 
-models._gguf_file = lambda distribution: Path(sys.argv[0])
+models._gguf_file = lambda distribution: HERE / "model.gguf"
 models._convert = convert
-print((models.from_wheel("pytest") / "model").read_text())
+text = (models.from_wheel("pytest") / "model").read_text()
+(HERE / f"read-by-{os.getpid()}").write_text(text)
 """
 
 
 def test_processes_that_need_the_model_at_once_convert_it_once(tmp_path):
-    environment = {**os.environ, "XDG_CACHE_HOME": str(tmp_path)}
-    (tmp_path / "use.py").write_text(USE_THE_CACHE)
-    command = [sys.executable, str(tmp_path / "use.py"), str(tmp_path)]
-    processes = [subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) for _ in range(2)]
-    assert [process.communicate()[0] for process in processes] == ["weights\n"] * 2
+    (tmp_path / "model.gguf").touch()
+    processes = [SERVER.Process(target=exec, args=(USE_THE_CACHE, {"HERE": tmp_path})) for _ in range(2)]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join(120)
+    assert [path.read_text() for path in tmp_path.glob("read-by-*")] == ["weights"] * 2
     assert (tmp_path / "converted").read_text() == "once\n"
 
 
