@@ -60,6 +60,17 @@ def test_work_is_two_operations_a_parameter_and_token_and_four_times_that_for_a_
     assert found.learning == 2 * 4 * found.sampling
 
 
+def test_passes_for_old_and_reference_log_probs_are_work_too():
+    plain = plan("smoke.yaml")
+    for flags in (
+        ["--update.minibatches=2"],
+        ["--objective.entropy_share=0.5"],
+        ["--policy.lora.rank=2", "--policy.lora.dropout=0.1"],
+        ["--objective.kl_weight=0.1"],
+    ):
+        assert plan("smoke.yaml", *flags).learning == plain.learning + plain.sampling
+
+
 def test_the_command_prints_yaml_whose_comments_are_the_estimates(capsys):
     assert main(["plan", "paper-qwen2.5-7b", "--processes", "8", "--optim.lr=0.5"]) == 0
     out = capsys.readouterr().out

@@ -113,7 +113,8 @@ def estimate(run: RunConfig, shape: Shape, processes: int = 1) -> Plan:
     if cache > sum(memory[name] for name in ("gradients", "activations", "attention mask", "logits")):
         memory |= {"gradients": 0, "activations": 0, "attention mask": 0, "logits": 0, "keys and values": cache}
     seen = groups * run.data.max_prompt + completions * run.sampling.max_tokens
-    passes = run.update.epochs * (4 if run.policy.gradient_checkpointing else 3) + (run.update.minibatches > 1)
+    old = run.update.minibatches > 1 or run.policy.lora.dropout > 0 or run.objective.entropy_share < 1
+    passes = run.update.epochs * (4 if run.policy.gradient_checkpointing else 3) + old + (run.objective.kl_weight > 0)
     sampling = 2.0 * shape.active * seen
     return Plan(trained, memory, sampling, passes * sampling, shape.active * compute * run.sampling.max_tokens)
 
