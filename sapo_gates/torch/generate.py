@@ -276,6 +276,8 @@ def _condition(condition: Any) -> str:
     if isinstance(condition, sympy.ITE):
         which, yes, no = (f"({_condition(part)})" for part in condition.args)
         return f"({which} & {yes}) | (~{which} & {no})"
+    if isinstance(condition, sympy.Not):
+        return f"~({_condition(condition.args[0])})"
     if isinstance(condition, sympy.And | sympy.Or):
         join = " & " if isinstance(condition, sympy.And) else " | "
         return join.join(f"({_condition(part)})" for part in condition.args)

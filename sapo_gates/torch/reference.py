@@ -119,6 +119,9 @@ def _piecewise(expression: Piecewise) -> Ball:
 def _condition(condition: Any) -> Callable[[arb, arb], bool]:
     if condition in (sympy.true, sympy.false):
         return lambda *_: bool(condition)
+    if isinstance(condition, sympy.Not):
+        denied = _condition(condition.args[0])
+        return lambda *at: not denied(*at)
     if isinstance(condition, sympy.And | sympy.Or):
         parts, join = [_condition(part) for part in condition.args], all if isinstance(condition, sympy.And) else any
         return lambda *at: join([part(*at) for part in parts])
