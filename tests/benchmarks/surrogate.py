@@ -113,6 +113,8 @@ def report(tokens: int, repetitions: int) -> Iterator[str]:
     }
     for dtype, found in times.items():
         yield f"\n## {str(dtype).removeprefix('torch.')}\n"
+        if dtype == torch.bfloat16:
+            yield "Computed in float32, which was found right for these gates at every number of 16 bits.\n"
         yield "| | eager ms | x TRL | compiled ms | x TRL |"
         yield "|---|---|---|---|---|"
         for name in eager:
