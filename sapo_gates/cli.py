@@ -46,6 +46,9 @@ class _Parser(argparse.ArgumentParser):
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; the exit code."""
     options = _parser().parse_args(arguments)
+    # A user's own modules, as `python -m` finds them; last, so that they hide no other.
+    if (here := os.getcwd()) not in sys.path:
+        sys.path.append(here)
     try:
         return options.run(options)
     except SapoGatesError as error:

@@ -36,6 +36,9 @@ class Answer:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; the exit code is 0, 2 for a user's mistake, told in one line, or 130 for Ctrl-C."""
     os.environ["MPLBACKEND"] = "agg"  # files are written, no window opens
+    # A user's own modules, as `python -m` finds them; last, so that they hide no other.
+    if (here := os.getcwd()) not in sys.path:
+        sys.path.append(here)
     given = list(sys.argv[1:] if arguments is None else arguments)
     options = _parser().parse_args(given)
     try:
