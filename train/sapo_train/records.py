@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -31,17 +32,13 @@ class Records:
         self.sent = max((row["update"] for row in read_jsonl(folder / "metrics.jsonl")), default=0)
         self.sent_evaluations = {row["step"] for row in read_jsonl(folder / "evaluations.jsonl")}
         self._trim(place)
-        self.board = SummaryWriter(str(folder / "tensorboard"), purge_step=place.updates + 1)
+        self.board = self._board()
 
     def close(self) -> None:
         """Wait until everything is where it belongs."""
         self.board.close()
         if self.tracker:
             self.tracker.close()
-
-    def flush(self) -> None:
-        """Put what TensorBoard keeps in memory for minutes into its file: a checkpoint must not be ahead of it."""
-        self.board.flush()
 
     def update(self, row: Mapping[str, Any]) -> None:
         """Write the metrics of one update."""
@@ -62,7 +59,6 @@ class Records:
         step = place.step
         write_jsonl(self.folder / "evaluations" / f"step-{step}.jsonl", [asdict(result) for result in results])
         self._publish(place.updates, {"held_out_accuracy": mean}, step not in self.sent_evaluations)
-        self.flush()
         append_jsonl(
             self.folder / "evaluations.jsonl",
             {"step": step, "accuracy": mean, "low": low, "high": high, "problems": len(results)},
@@ -83,15 +79,25 @@ class Records:
 
     def _publish(self, update: int, values: Mapping[str, Any], new: bool) -> None:
         """Give numbers to TensorBoard, and to the tracker what it has not had."""
-        numbers = {k: float(v) for k, v in values.items() if isinstance(v, int | float)}
-        for key, value in numbers.items():
-            self.board.add_scalar(key, value, update)
+        numbers = _show(self.board, update, values)
         if self.tracker and new:
             try:
-                self.tracker.log(update, {k: v for k, v in numbers.items() if math.isfinite(v)})
+                self.tracker.log(update, numbers)
             except Exception as error:  # whatever a network does, the run goes on
                 self.tracker = None
                 self.view.say(f"warning: the tracker takes no more ({error}); metrics.jsonl has everything")
+
+    def _board(self) -> SummaryWriter:
+        """TensorBoard's files, made of what the run has measured: an earlier process had its last minutes in memory."""
+        place = self.folder / "tensorboard"
+        shutil.rmtree(place, ignore_errors=True)
+        board, last = SummaryWriter(str(place)), {}
+        for row in read_jsonl(self.folder / "metrics.jsonl"):
+            _show(board, row["update"], row)
+            last[row["step"]] = row["update"]
+        for row in read_jsonl(self.folder / "evaluations.jsonl"):
+            _show(board, last.get(row["step"], 0), {"held_out_accuracy": row["accuracy"]})
+        return board
 
     def _trim(self, place: Place) -> None:
         """Take back what an earlier process logged after the checkpoint we start from."""
@@ -108,6 +114,14 @@ class Records:
             for path in [*self.folder.glob(f"{name}/step-*")]:
                 if (step_of(path.stem) or 0) > place.step:
                     path.unlink()
+
+
+def _show(board: SummaryWriter, update: int, values: Mapping[str, Any]) -> dict[str, float]:
+    """Give TensorBoard what is a finite number; return that."""
+    numbers = {k: float(v) for k, v in values.items() if isinstance(v, int | float) and math.isfinite(v)}
+    for key, value in numbers.items():
+        board.add_scalar(key, value, update)
+    return numbers
 
 
 def _sample_rows(trace: Trace) -> Iterator[dict[str, Any]]:
