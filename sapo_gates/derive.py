@@ -43,6 +43,10 @@ def declared_formula(kind: Kind, declared: Expr, quantity: Kind) -> Expr | None:
     return weight if quantity == "weight" else r * weight
 
 
+CORNERS = (Piecewise, Abs, Max, Min, sign)
+"""What has corners."""
+
+
 def smooth_pieces(expression: Expr) -> Expr:
     """The expression in r alone, with every corner spelled as a Piecewise."""
     return _spelled(expression.subs(z, log(r)))
@@ -64,9 +68,6 @@ def _spelled(expression: Any) -> Any:
         case Relational():
             return _decided(expression.func(*parts))
     return expression.func(*parts)
-
-
-CORNERS = (Piecewise, Abs, Max, Min, sign)
 
 
 def _extreme(arguments: Sequence[Expr], *, larger: bool) -> Expr:

@@ -17,7 +17,7 @@ import sympy
 from sympy import Add, Dummy, Expr, Integer, Mul, Pow, Symbol
 from sympy.core.relational import Relational
 
-from sapo_gates.derive import derivative, smooth_pieces
+from sapo_gates.derive import CORNERS, derivative, smooth_pieces
 from sapo_gates.errors import SapoGatesError
 from sapo_gates.expression import parse_expression
 from sapo_gates.functions import r, substitute, z
@@ -29,7 +29,6 @@ from sapo_gates.prove.forms import SYMPY_GIVES_UP, is_identity
 from sapo_gates.prove.interval import Interval, Undefined
 from sapo_gates.verdict import Sign
 
-CORNERS = (sympy.Piecewise, sympy.Abs, sympy.Max, sympy.Min, sympy.sign)
 STAND_IN = Dummy(positive=True)
 """For an expression in a parameter."""
 

@@ -13,6 +13,7 @@ from flint import arb, fmpq
 from sympy import Expr, Piecewise
 from sympy.core.relational import Relational
 
+from sapo_gates.derive import CORNERS
 from sapo_gates.errors import ExportError
 from sapo_gates.functions import r, sigmoid
 from sapo_gates.prove.cell_signs import Unsupported
@@ -44,7 +45,6 @@ _FUNCTIONS |= {getattr(sympy, name): operator.methodcaller(name) for name in (
     "tanh", "sinh", "cosh", "coth", "csch", "sin", "cos", "tan", "sec", "csc", "cot",
     "asin", "acos", "atan", "asinh", "acosh", "atanh", "erf", "erfc", "erfi",
 )}  # fmt: skip
-_CORNERS = (Piecewise, sympy.Abs, sympy.sign)
 _RELATIONS: dict[Any, Callable[[arb], bool]] = {
     sympy.StrictLessThan: lambda d: d < 0,
     sympy.LessThan: lambda d: d <= 0,
@@ -74,7 +74,7 @@ def ball_function(expression: Expr) -> Ball:
     if isinstance(expression, sympy.Add):
         return lambda *at: reduce(operator.add, (part(*at) for part in parts))
     if isinstance(expression, sympy.Mul):
-        return _product(parts, [argument.has(*_CORNERS) for argument in expression.args])
+        return _product(parts, [argument.has(*CORNERS) for argument in expression.args])
     if isinstance(expression, sympy.Pow):
         base, exponent = parts
         if expression.exp.is_Integer:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -36,8 +37,7 @@ class LoraConfig:
         check(self.rank >= 0, f"policy.lora.rank={self.rank} must be at least 0.")
         check(self.alpha > 0, f"policy.lora.alpha={self.alpha} must be positive.")
         check(0 <= self.dropout < 1, f"policy.lora.dropout={self.dropout} must lie in [0, 1).")
-        plain = {"alpha": 32.0, "dropout": 0.0, "targets": (), "start": None}
-        changed = [name for name, value in plain.items() if getattr(self, name) != value]
+        changed = [f.name for f in fields(self) if f.name != "rank" and getattr(self, f.name) != f.default]
         check(
             self.rank > 0 or not changed,
             f"policy.lora.{'/'.join(changed)} changes nothing while policy.lora.rank=0; set a rank.",
