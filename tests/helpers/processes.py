@@ -14,9 +14,10 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-# Both are read when the fork server starts: threads that wait without spinning, and where `warmed` is.
+# Both are read when the fork server starts: threads that wait without spinning, and where `warmed` is. An empty path
+# would be the folder that later tests' programs are called from, before the standard library.
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
-os.environ["PYTHONPATH"] = os.pathsep.join([str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")])
+os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(Path(__file__).parent), os.environ.get("PYTHONPATH")]))
 CHANGES = {"open", "os.mkdir", "os.rename", "os.remove", "os.rmdir", "shutil.rmtree"}
 SERVER = multiprocessing.get_context("forkserver")
 SERVER.set_forkserver_preload(["warmed"])
