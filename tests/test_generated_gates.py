@@ -13,7 +13,7 @@ from generated import Planted, admissible, combined, planted
 from judge import Unjudged, fails
 
 from sapo_gates import Gate, certify
-from sapo_gates.certificate import Certificate, Requirement
+from sapo_gates.certificate import DEFAULT_BUDGET, Certificate, Requirement
 from sapo_gates.errors import RecheckFailed
 from sapo_gates.recheck import recheck
 
@@ -24,9 +24,9 @@ UNTOLD_SHARE = 0.03  # of a hole's value that differs from a simple number by 10
 SECONDS = 1.0  # for a gate; a requirement gets a little more where others have spent them
 
 
-def certified(gate: Gate) -> Certificate:
+def certified(gate: Gate, seconds: float = SECONDS) -> Certificate:
     """The verdicts of all requirements, in a certificate that re-checks."""
-    certificate = certify(gate, "trust-region", budget=SECONDS)
+    certificate = certify(gate, "trust-region", budget=seconds)
     recheck(certificate.to_json())
     return certificate
 
@@ -139,28 +139,28 @@ def test_a_seed_makes_the_same_gate_again_and_another_seed_another() -> None:
         assert make(5).digest == make(5).digest != make(6).digest
 
 
-BANK: dict[str, tuple[Callable[[int], Gate | Planted], int, float, float]] = {
-    "combined": (combined, 200, 0.1, 0),
-    "admissible": (admissible, 100, 0.7, 0),
-    "planted": (planted, 208, 0.7, 0.01),
+BANK: dict[str, tuple[Callable[[int], Gate | Planted], int, float, float, float]] = {
+    "combined": (combined, 200, DEFAULT_BUDGET, 0.02, 0),
+    "admissible": (admissible, 100, SECONDS, 0.7, 0),
+    "planted": (planted, 208, SECONDS, 0.7, 0.01),
 }
-"""How many gates of each, and the shares of which something may stay open and whose certificate recheck may refuse.
+"""How many gates of each, the budget, and the shares that may stay open and whose certificate recheck may refuse.
 
-Of planted violations, the violation itself. Nothing may be wrong. The shares are what the prover reaches in these
-seconds; of combinations the goal is 0.02, and a certificate that recheck cannot follow is worth nothing: the goal is 0.
+Of planted violations, the violation itself. Nothing may be wrong. Of combinations 0.02 is the goal; the other shares
+are what the prover reaches in these seconds. A certificate that recheck cannot follow is worth nothing: the goal is 0.
 """
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", BANK)
 def test_no_verdict_on_the_bank_is_wrong(kind: str) -> None:
-    make, number, share, of_refused = BANK[kind]
+    make, number, seconds, share, of_refused = BANK[kind]
     wrong, doubtful, refused, left = {}, {}, {}, []
     for seed in range(number):
         made = make(seed)
         truth, gate = (made, made.gate) if isinstance(made, Planted) else (None, made)
         try:
-            certificate = certified(gate)
+            certificate = certified(gate, seconds)
         except RecheckFailed as failure:
             refused[seed] = str(failure)
             continue

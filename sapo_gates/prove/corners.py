@@ -10,9 +10,9 @@ from sympy.core.relational import Relational
 
 from sapo_gates.functions import sigmoid, substitute
 from sapo_gates.gate import Domain
-from sapo_gates.prove.cell_signs import Straddles, Unsupported, certain_sign, enclosed_sign
+from sapo_gates.prove.cell_signs import Straddles, Unsupported, certain_sign, sign_on
 from sapo_gates.prove.forms import MAX_EXPONENT, tamed
-from sapo_gates.prove.interval import Interval, Undefined
+from sapo_gates.prove.interval import Undefined
 
 
 def switches_of(expressions: Iterable[Expr]) -> list[Expr]:
@@ -155,15 +155,15 @@ def _holds(condition: Any, signs: Mapping[Expr, int]) -> bool:
     return bool(condition)
 
 
-def value_at(expression: Expr, point: Mapping[Symbol, Expr], ranges: Mapping[Symbol, Interval]) -> Expr:
+def value_at(expression: Expr, point: Mapping[Symbol, Expr], cell: Mapping[Symbol, Domain]) -> Expr:
     """The piecewise expression at a point; as `formula_at`."""
-    return substitute(formula_at(expression, point, ranges), point)
+    return substitute(formula_at(expression, point, cell), point)
 
 
-def formula_at(expression: Expr, point: Mapping[Symbol, Expr], ranges: Mapping[Symbol, Interval]) -> Expr:
+def formula_at(expression: Expr, point: Mapping[Symbol, Expr], cell: Mapping[Symbol, Domain]) -> Expr:
     """The formula of a piecewise expression at a point, where the piece whose condition holds there counts.
 
-    ranges: the symbols that the point leaves free.
+    cell: the symbols that the point leaves free.
 
     Raises:
         Unsupported: which piece holds is not certain, or a number would have millions of digits.
@@ -175,10 +175,10 @@ def formula_at(expression: Expr, point: Mapping[Symbol, Expr], ranges: Mapping[S
         at = substitute(switch, point)
         if at.has(sympy.nan, sympy.zoo):
             raise Undefined(f"{switch} at {point}")
-        sign = 0 if at == 0 else enclosed_sign(at, ranges)
+        sign = 0 if at == 0 else sign_on(at, cell)
         return (0 if sympy.simplify(at) == 0 else None) if sign is None else sign
 
-    return resolve(expression, signs_on(switches_of([expression]), sign_of, ranges))
+    return resolve(expression, signs_on(switches_of([expression]), sign_of, cell))
 
 
 def check_digits(expression: Expr, point: Mapping[Symbol, Expr]) -> None:

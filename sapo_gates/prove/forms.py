@@ -147,13 +147,20 @@ def is_identity(a: Expr, b: Expr) -> bool:
     """a = b, shown by bringing a - b over one denominator and expanding; False: this does not show it, no more."""
     if a == b:
         return True
-    difference = a - b
-    plain = difference.replace(sympy.erfc, lambda g: 1 - sympy.erf(g))
-    for spelled in (difference, plain.rewrite(sympy.exp)):
-        numerator, _ = sympy.fraction(sympy.together(spelled))
+    for spell in (lambda e: e, _in_exponentials, _in_cancelled_sums):
+        numerator, _ = sympy.fraction(sympy.together(spell(a - b)))
         if sympy.expand(numerator) == 0 or sympy.expand(sympy.powsimp(sympy.expand(numerator))) == 0:
             return True
     return False
+
+
+def _in_exponentials(expression: Expr) -> Expr:
+    return expression.replace(sympy.erfc, lambda g: 1 - sympy.erf(g)).rewrite(sympy.exp)
+
+
+def _in_cancelled_sums(expression: Expr) -> Expr:
+    """Every sum as one fraction, also inside functions: exp((s + 1)/s - 1) is exp(1/s)."""
+    return expression.replace(lambda e: e.is_Add, lambda e: tamed(sympy.factor, e))
 
 
 def is_shown(form: Expr, expression: Expr) -> bool:

@@ -8,7 +8,7 @@ from typing import Literal
 
 import sympy
 from flint import arb
-from sympy import Expr, Rational, Symbol
+from sympy import Expr, Rational
 
 from sapo_gates.functions import r, substitute
 from sapo_gates.gate import Gate
@@ -89,21 +89,20 @@ class Join:
             or (self.quantity == "weight" and self.branch.value is not None)
         ):
             return None
-        ranges = {p: domain_interval(d) for p, d in self.branch.all_domains.items()}
-        if not all(self._exists_there(side, ranges) for side in self.branch.compared):
+        if not all(self._exists_there(side) for side in self.branch.compared):
             return sympy.nan
         try:
-            there = value_at(whole, {self.branch.chart.x: self.at}, ranges)
+            there = value_at(whole, {self.branch.chart.x: self.at}, self.branch.all_domains)
         except Unsupported:
             return sympy.nan
         except Undefined:
             return None
         return None if there.has(sympy.nan, sympy.zoo) else there
 
-    def _exists_there(self, compared: Expr, ranges: dict[Symbol, Interval]) -> bool:
+    def _exists_there(self, compared: Expr) -> bool:
         ratio = substitute(self.branch.chart.ratio, {self.branch.chart.x: self.at})
         try:
-            return not value_at(compared, {r: ratio}, ranges).has(sympy.nan, sympy.zoo)
+            return not value_at(compared, {r: ratio}, self.branch.all_domains).has(sympy.nan, sympy.zoo)
         except (Unsupported, Undefined):
             return False
 
