@@ -260,13 +260,13 @@ def test_no_proof_of_a_false_claim_passes(lie: str) -> None:
     assert not is_accepted(certificate)
 
 
-def part(share: str, weight: str, cell: Json, domain: str | None = None) -> Json:
-    """One of a mixture, in tau where it has a domain; shown on one cell."""
+def part(share: str, weight: str, cell: Json, domain: str | None = None, tau: str = "tau") -> Json:
+    """One of a mixture, in tau where it has a domain, for which that expression stands; shown on one cell."""
     gate = parse_gate(f'[gate]\nname = "part"\nweight = "{weight}"\n{TAU.format(domain) if domain else ""}')
-    return {"share": share, "gate": gate.text, "values": {"tau": "tau"} if domain else {}, "cells": cell}
+    return {"share": share, "gate": gate.text, "values": {"tau": tau} if domain else {}, "cells": cell}
 
 
-BELL, SPREADING = "exp(-(r-1)^2)", "exp(-tau*(r-1)^2)"
+BELL, SPREADING, SQUARED = "exp(-(r-1)^2)", "exp(-tau*(r-1)^2)", "exp(-tau^2*(r-1)^2)"
 AT_1 = f"Piecewise(({CAUCHY}, r<=1),({HALF_CAUCHY},True))"
 NOT_AT_1 = f"(r^2-1)/((r-1)*(r+1))*{CAUCHY}"
 FALL = around_one(CAUCHY)
@@ -285,6 +285,10 @@ MIXTURES: dict[str, tuple[str, str | None, str, list[Json]]] = {
     "a part of which nothing is shown": ("r", None, "nonnegative-weight", [part("1", "r", around_one())]),
     "a parameter beyond the domain that the part is shown for": (
         SPREADING, "[-1, 1]", "monotone-decay", [part("1", SPREADING, around_one(SPREADING), "[0, 1]")],
+    ),
+    "a parameter that is no number": (
+        "exp(-(tau-1)*(r-1)^2)", "(0, 2)", "monotone-decay",
+        [part("1", SQUARED, around_one(SQUARED), "(-oo, oo)", "sqrt(tau-1)")],
     ),
     "what does not hold of sums": (f"{CAUCHY}/2 + {BELL}/2", None, "half_width <= 1/2", [part("1", BELL, FALL)]),
     "w(1) is 0/0 in one part, and said in another that jumps there": (
@@ -338,6 +342,10 @@ REFUTATIONS: dict[str, tuple[str, str, Json, Json]] = {  # what is declared, the
     ),
     "a limit at infinity that is refuted at 1/77": (
         f'weight = "{CAUCHY}"', "tail order >= 3", witness("tail", "1/77"), {**around_one(), **SLOPE},
+    ),
+    "f as the integral of phi, though it jumps wherever tan has a pole": (
+        'value = "atan(tan(r))"', "bounded-value", witness("tail", "1", enclosure=(["1", "oo"],)),
+        around_one("r", claim="score at least", rule="bound"),
     ),
     "a witness with a note of its own": (
         f'weight = "{CAUCHY}"', "weight(0) <= 1/4", {**witness("point", "1/2"), "note": ""},

@@ -138,8 +138,6 @@ class _Existence:
                 return None if node.exp.is_positive else self._identically_zero(node.base)
             case sympy.coth() | sympy.csch():
                 return self._identically_zero(cast(Expr, sympy.sinh(node.args[0])))
-            case sympy.tan():
-                return self._identically_zero(cast(Expr, sympy.cos(node.args[0])))
             case Pow() | sympy.log():
                 found = [self.cover(form, lambda x: x.is_positive) for form in forms_of(node.args[0])]
                 return None if None in found else found[0]

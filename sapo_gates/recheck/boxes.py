@@ -202,8 +202,10 @@ def is_at_most(expression: Expr, number: Any, box: Box) -> bool:
 
 def lies_in(expression: Expr, range_: Range, box: Box) -> bool:
     """Whether the expression is defined on the box, with all its values in the range."""
+    if box.get(expression) == range_:
+        return True
     ends = ((1, range_.low, range_.low_in), (-1, range_.high, range_.high_in))
-    return box.get(expression) == range_ or all(
+    return is_defined(expression, box) and all(
         everywhere(side * (expression - rational(end)), box, lambda x, own=own: x.is_positive or (own and x.low >= 0))
         for side, end, own in ends
         if isinstance(end, Fraction)

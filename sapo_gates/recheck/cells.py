@@ -47,8 +47,8 @@ from sapo_gates.verdict import Sign
 
 STEP = Dummy(positive=True)
 MAX_ORDER = 6
-LOST = (sympy.log, sympy.atanh, sympy.lowergamma, sympy.uppergamma)
-"""Functions whose derivatives exist in more places."""
+LOST = (sympy.log, sympy.tan, sympy.atanh, sympy.lowergamma, sympy.uppergamma)
+"""Functions whose derivatives exist in more places, or cancel there: that of atan(tan(r)) is 1."""
 Entry = Mapping[str, Any]
 
 

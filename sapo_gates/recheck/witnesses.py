@@ -262,6 +262,12 @@ def _tail(place: Place, _: Any, *ratios: Any) -> None:
     show(place.branch, section, claim, place.evidence["sections"][index][claim.name])
 
 
+def _is_unbounded(place: Place, _: Any, *ratios: Any) -> None:
+    """The same of phi, of which f is the integral over log r."""
+    place.branch.value_exists(place.cell.sections[0 if place.at_zero else -1])
+    _tail(place, _, *ratios)
+
+
 def _vanishes_not(place: Place, _: Any, *ratios: Any) -> None:
     require(not place.at_zero, "phi may be large near r = 0")
     _tail(place, _, *ratios)
@@ -333,7 +339,7 @@ CHECKS: dict[tuple[str, str], tuple[int, int, Any]] = {  # how many r, how many 
     ("continuously-differentiable", "pair"): (2, 2, _breaks_between),
     ("continuously-differentiable", "point"): (1, 0, _is_undefined),
     ("vanishing-score", "tail"): (1, 1, _vanishes_not),
-    ("bounded-value", "tail"): (1, 1, _tail),
+    ("bounded-value", "tail"): (1, 1, _is_unbounded),
     ("bounded-score", "tail"): (1, 1, _grows_without_end),
     ("half_width", "point"): (1, 1, _is_wide),
     ("sup score", "point"): (1, 1, lambda place, c, at: _exceeds(place, at, "score", c)),

@@ -8,6 +8,7 @@ Fails: hard clipping for A <= 0, where f = r; f = log r, whose phi is 1 also as 
 Source: requirement 6 of the profile trust-region.
 """
 
+import sympy
 from sympy import Integer
 
 from sapo_gates.prove.case import Case
@@ -40,13 +41,13 @@ def prove(case: Case) -> Verdict:
         else:
             at_zero, at_infinity = integrable_near_zero(branch), vanishes_near_infinity(branch, integrably=True)
         if at_infinity is None:
-            found = lower_bounded_tail(case.gate, case.side, Tail(branch, last))
+            found = _unbounded(case, Tail(branch, last))
             if found is not None:
-                return Refuted(method="phi bounded away from 0", witness=found[0], evidence=found[1])
+                return found
         if at_zero is None:
-            found = lower_bounded_tail(case.gate, case.side, Head(branch, first))
+            found = _unbounded(case, Head(branch, first))
             if found is not None:
-                return Refuted(method="phi bounded away from 0", witness=found[0], evidence=found[1])
+                return found
         if at_zero is None or at_infinity is None:
             where = "0" if at_zero is None else "oo"
             return Undecided(method="limit of f", left=f"whether f is bounded as r -> {where} is not shown")
@@ -58,3 +59,11 @@ def prove(case: Case) -> Verdict:
         return Undecided(method="continuity of f", left=left)
     evidence = cells_evidence(case, claim, zero=zeros, infinity=infinities)
     return Proved(method="continuity and finite limits of f", evidence=evidence)
+
+
+def _unbounded(case: Case, tail: Tail) -> Refuted | None:
+    """By phi, of which f is the integral over log r; unless poles cancel in f', as those of tan do in atan(tan(r))."""
+    if tail.section.value is not None and tail.section.value.has(sympy.tan):
+        return None
+    found = lower_bounded_tail(case.gate, case.side, tail)
+    return None if found is None else Refuted(method="phi bounded away from 0", witness=found[0], evidence=found[1])

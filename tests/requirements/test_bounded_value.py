@@ -47,3 +47,7 @@ def test_a_value_known_only_as_an_integral_is_proved_where_its_score_falls_like_
     assert answer(declared(weight="exp(-tau*Abs(r - 1)^3)"), ID).verdict == "proved"
     slow = declared(weight="Piecewise((1, r < 3), (1/(r*(1 + log(r))), True))")  # f grows like log log r
     assert answer(slow, ID).verdict != "proved"
+
+
+def test_a_value_that_jumps_back_for_ever_is_not_refuted_by_its_slope(declared: Callable, answer: Callable) -> None:
+    assert answer(declared(value="atan(tan(r))"), ID).verdict == "undecided"  # within pi/2 of 0, and f' = 1
