@@ -4,7 +4,7 @@ Claim. If `recheck(certificate)` returns, then every requirement marked proved h
 certificate holds, for its sign of A, for every parameter value of the declared domain and every ratio in (0, oo); and
 every one marked refuted fails at the exact place that its witness names.
 
-Trusted base. Python and its fractions; the parser of gate texts; SymPy's differentiation, substitution, expansion and
+Trusted base. Python; the parser of gate texts; SymPy's differentiation, substitution, expansion and
 polynomials; python-flint's operations on single numbers. No code is shared with the search that made the certificate,
 and whatever cannot be followed is rejected.
 
@@ -13,8 +13,9 @@ Proof, file by file, each resting on those before it:
     spans        an expression over a box has its values in a span, and is continuous there, or is Undefined
     identities   two expressions are equal wherever both are defined
     formulas     the smooth formula behind the text's corners, derivatives
-    limits       the limit at an end, the same certain rules continued to infinity
     boxes        a tree of cuts is the whole of a box; signs over a box
+    limits       the limit at an infinite end, the same certain rules continued to infinity
+    onesided     the limit at a finite end, as an expression where it can be had
     cells        sections with a coordinate each are all of (0, oo), for every parameter of a cell
     claims       what holds on a section, leaf by leaf, and where terms go at both ends
     statements   what the requirements say

@@ -9,24 +9,20 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from fractions import Fraction
 from functools import cached_property
 from itertools import product
 from typing import Any, cast
 
 import sympy
-from flint import arb, fmpq
-from sympy import Dummy, Expr, Pow, Rational, Symbol
+from sympy import Dummy, Expr, Integer, Pow, Rational, Symbol
 
 from sapo_gates.errors import RecheckFailed
 from sapo_gates.functions import substitute
 from sapo_gates.gate import Domain
 from sapo_gates.recheck.formulas import NOT_FINITE, assigned, slope
 from sapo_gates.recheck.identities import same, tidy
-from sapo_gates.recheck.spans import Span, Undefined, span_of
+from sapo_gates.recheck.spans import INFINITY, Span, Undefined, rational_span, span_of
 
-Bound = Fraction | float
-INFINITE = float("inf")
 NUMBER = re.compile(r"-?\d{1,4000}(/(?!0+$)\d{1,4000})?", re.ASCII)
 
 
@@ -36,60 +32,49 @@ def require(holds: object, says: str, *about: object) -> None:
         raise RecheckFailed(says.format(*about) if about else says)
 
 
-def fraction(text: object) -> Fraction:
-    """An exact rational as certificates spell it."""
+def rational(text: object) -> Rational:
+    """An exact number as certificates spell it."""
     require(isinstance(text, str) and NUMBER.fullmatch(text), "{!r} is not a rational number", text)
-    return Fraction(str(text))
+    return Rational(text)
 
 
-def end(text: object) -> Bound:
+def end(text: object) -> Any:
     """The same, or an infinity."""
-    return {"oo": INFINITE, "-oo": -INFINITE}.get(str(text)) or fraction(text)
-
-
-def rational(end: Bound) -> Any:
-    """A Fraction or an infinity as SymPy's."""
-    return Rational(end.numerator, end.denominator) if isinstance(end, Fraction) else sympy.oo * (1 if end > 0 else -1)
-
-
-def bound(end: Any) -> Bound:
-    """The same the other way round."""
-    return Fraction(int(end.p), int(end.q)) if isinstance(end, Rational) else float(end)
+    return sympy.oo if text == "oo" else -sympy.oo if text == "-oo" else rational(text)
 
 
 @dataclass(frozen=True)
 class Range:
-    """The values of one symbol, with exact ends; an infinite one is never attained."""
+    """The values of one symbol: its ends are exact rationals, attained or not, or infinite."""
 
-    low: Bound
-    high: Bound
+    low: Any
+    high: Any
     low_in: bool = False
     high_in: bool = False
 
     @staticmethod
     def of(domain: Domain) -> "Range":
         """A parameter's domain."""
-        return Range(bound(domain.lower), bound(domain.upper), not domain.lower_open, not domain.upper_open)
+        return Range(domain.lower, domain.upper, not domain.lower_open, not domain.upper_open)
 
     @staticmethod
-    def at(number: Bound) -> "Range":
+    def at(number: Rational) -> "Range":
         """One number."""
         return Range(number, number, True, True)
 
     @cached_property
     def span(self) -> Span:
         """As a span, rounded outwards."""
-        low, high = (
-            arb(e) if isinstance(e, float) else arb(fmpq(e.numerator, e.denominator)) for e in (self.low, self.high)
-        )
+        low = -INFINITY if self.low == -sympy.oo else rational_span(self.low).low
+        high = INFINITY if self.high == sympy.oo else rational_span(self.high).high
         return Span(low, high, self.low_in, self.high_in)
 
-    def holds(self, number: Fraction) -> bool:
+    def holds(self, number: Rational) -> bool:
         """The number is one of the values."""
         above = number > self.low or (number == self.low and self.low_in)
-        return above and (number < self.high or (number == self.high and self.high_in))
+        return bool(above and (number < self.high or (number == self.high and self.high_in)))
 
-    def cut(self, at: Fraction, *, closed: bool) -> "tuple[Range, Range]":
+    def cut(self, at: Any, *, closed: bool) -> "tuple[Range, Range]":
         """What lies below and above the number; closed: it belongs to both."""
         return Range(self.low, at, self.low_in, closed), Range(at, self.high, closed, self.high_in)
 
@@ -98,10 +83,10 @@ class Range:
         return (self,) if self.low == self.high else self.cut(_middle(self.low, self.high), closed=True)
 
 
-def _middle(low: Bound, high: Bound) -> Fraction:
-    if isinstance(low, Fraction):
-        return (low + high) / 2 if isinstance(high, Fraction) else max(4 * low, Fraction(1))
-    return min(4 * high, Fraction(-1)) if isinstance(high, Fraction) else Fraction(0)
+def _middle(low: Any, high: Any) -> Any:
+    if low.is_finite:
+        return (low + high) / 2 if high.is_finite else max(4 * low, Integer(1))
+    return min(4 * high, Integer(-1)) if high.is_finite else Integer(0)
 
 
 Box = Mapping[Any, Range]
@@ -118,7 +103,7 @@ def parts(tree: Mapping[str, Any], box: Box) -> Iterator[tuple[dict[Any, Range],
         return
     symbol = next((symbol for symbol in box if str(symbol) == tree["cut"]), None)
     require(symbol is not None, "nothing is called {!r} here", tree["cut"])
-    at, whole, apart = fraction(tree["at"]), box[symbol], "there" in tree
+    at, whole, apart = rational(tree["at"]), box[symbol], "there" in tree
     require(whole.low < at < whole.high or (apart and whole.holds(at)), "{} = {} cuts nothing", symbol, tree["at"])
     below, above = whole.cut(at, closed=not apart)
     for side, part in (("below", below), ("above", above), ("there", Range.at(at))):
@@ -129,7 +114,7 @@ def parts(tree: Mapping[str, Any], box: Box) -> Iterator[tuple[dict[Any, Range],
 
 def points_of(box: Box) -> dict[Any, Any]:
     """The symbols that have one value only, with it."""
-    return {symbol: rational(one.low) for symbol, one in box.items() if one.low == one.high}
+    return {symbol: one.low for symbol, one in box.items() if one.low == one.high}
 
 
 def spans(box: Box) -> dict[Symbol, Span]:
@@ -153,11 +138,9 @@ def everywhere(expression: Expr, box: Box, settles: Callable[[Span], object], sp
     waiting = [(dict(box), splits)]
     while waiting:
         part, left = waiting.pop()
-        try:
+        with suppress(Undefined):
             if settles(image(spans(part))):
                 continue
-        except Undefined:
-            pass
         halves = [dict(zip(used, half, strict=True)) for half in product(*(part[symbol].halves() for symbol in used))]
         if left == 0 or len(halves) == 1:
             return False
@@ -192,11 +175,9 @@ def is_defined(expression: Expr, box: Box) -> bool:
 def is_at_most(expression: Expr, number: Any, box: Box) -> bool:
     """Whether the expression, as it stands or as one fraction, is at most the number on the box."""
     for form in (expression - number, tidy(expression - number)):
-        try:
+        with suppress(Undefined):
             if everywhere(form, box, lambda x: x.high <= 0):
                 return True
-        except Undefined:
-            continue
     return False
 
 
@@ -206,9 +187,9 @@ def lies_in(expression: Expr, range_: Range, box: Box) -> bool:
         return True
     ends = ((1, range_.low, range_.low_in), (-1, range_.high, range_.high_in))
     return is_defined(expression, box) and all(
-        everywhere(side * (expression - rational(end)), box, lambda x, own=own: x.is_positive or (own and x.low >= 0))
+        everywhere(side * (expression - end), box, lambda x, own=own: x.is_positive or (own and x.low >= 0))
         for side, end, own in ends
-        if isinstance(end, Fraction)
+        if end.is_finite
     )
 
 
@@ -234,15 +215,15 @@ def sign_over(expression: Expr, box: Box) -> int:
     for symbol in used if is_defined(expression, box) else ():
         one = box[symbol]
         for end, belongs, away in ((one.low, one.low_in, 1), (one.high, one.high_in, -1)):
-            if isinstance(end, Fraction) and not belongs and _is_zero_at(expression, symbol, end, box):
+            if end.is_finite and not belongs and _is_zero_at(expression, symbol, end, box):
                 with suppress(RecheckFailed):  # another variable may do
                     return away * sign_over(slope(expression, symbol), box)
     raise RecheckFailed(f"the sign of {expression} is not certain")
 
 
-def _is_zero_at(expression: Expr, symbol: Symbol, end: Fraction, box: Box) -> bool:
+def _is_zero_at(expression: Expr, symbol: Symbol, end: Any, box: Box) -> bool:
     with suppress(Undefined):
-        return same(value_at(expression, symbol, rational(end), box), sympy.Integer(0))
+        return same(value_at(expression, symbol, end, box), Integer(0))
     return False
 
 
@@ -254,7 +235,7 @@ def _faces(expression: Expr, box: Box) -> Iterator[dict[Symbol, Expr]]:
 
 
 def _ends(range_: Range) -> list[Expr]:
-    low, high, q = rational(range_.low), rational(range_.high), Dummy(positive=True)
+    low, high, q = range_.low, range_.high, Dummy(positive=True)
     closed = [end for end, belongs in ((low, range_.low_in), (high, range_.high_in)) if belongs]
     if low == high:
         return [low]

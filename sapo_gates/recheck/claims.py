@@ -20,10 +20,9 @@ continuous, since a derivative says nothing about what jumps, as atan(1/(r - 3))
                       it, all >= 0, or what these are roots of
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from fractions import Fraction
 from functools import cached_property
 from typing import Any, Literal, cast
 
@@ -36,24 +35,22 @@ from sapo_gates.recheck.boxes import (
     Box,
     Range,
     enclose,
-    everywhere,
     is_at_most,
     is_defined,
     parts,
-    rational,
     require,
     spans,
     value_at,
 )
-from sapo_gates.recheck.cells import Branch, Cell, Entry, Section, exists_near, has_isolated_zeros, limit_at
+from sapo_gates.recheck.cells import Branch, Cell, Entry, Section
 from sapo_gates.recheck.formulas import log_slope, slope
 from sapo_gates.recheck.identities import centred, quotient, same
 from sapo_gates.recheck.limits import ABOVE, DOWN, UP, Limit, limit
-from sapo_gates.recheck.spans import Image, Span, Undefined, span_of
+from sapo_gates.recheck.onesided import exists_near, is_harmless, limit_at
+from sapo_gates.recheck.spans import Span, Undefined, span_of
 
 FRACTIONS = ("fraction-1", "fraction-2", "fraction-3", "fraction-4")
 ANCHORS = ("anchor-2", "anchor-3", "anchor-4")
-ENTIRE = (sympy.exp, sympy.tanh, sympy.sech, sympy.cosh, sympy.sinh, sympy.atan, sympy.erf, sympy.erfc)
 
 
 @dataclass(frozen=True)
@@ -72,7 +69,10 @@ class Claim:
 
 def show(branch: Branch, section: Section, claim: Claim, entry: Entry) -> None:
     """The claim holds on every leaf of the entry's tree over the section and all parameters."""
-    branch.once((section, claim, repr(entry)), lambda: _show(branch, section, claim, entry))
+    key = section, claim, repr(entry)
+    if key not in branch.known:
+        _show(branch, section, claim, entry)
+        branch.known[key] = True
 
 
 def _show(branch: Branch, section: Section, claim: Claim, entry: Entry) -> None:
@@ -81,13 +81,11 @@ def _show(branch: Branch, section: Section, claim: Claim, entry: Entry) -> None:
     sign = -1 if claim.says == "at least" else 1
     curve = Curve(section, sign * form)
     if "inverse" in entry:
-        inverse = branch.read(entry["inverse"], section.t, section.s)
-        require(_is_spelled(curve.slope(1), inverse, section), "the derivative is not {}", entry["inverse"])
-        curve.images["inverse"] = span_of(inverse)
+        curve.inverse = branch.read(entry["inverse"], section.t, section.s)
+        require(_is_spelled(curve.slope(1), curve.inverse, section), "the derivative is not {}", entry["inverse"])
     if "parts" in entry:
         spelled = [[branch.read(factor, section.t) for factor in factors] for factors in entry["parts"]]
-        total = Add(*(Mul(*factors) for factors in spelled))
-        require(same(total, curve.form), "the parts do not make up {}", curve.form)
+        require(same(Add(*(Mul(*one) for one in spelled)), curve.form), "the parts do not make up {}", curve.form)
         curve.parts = [[Curve(section, factor) for factor in factors] for factors in spelled]
     for box, leaf in parts(entry["leaves"], section.box):
         holds = False
@@ -109,88 +107,51 @@ def _is_spelled(own: Expr, form: Expr, section: Section) -> bool:
 def continuous(expression: Expr, spelled: Expr, box: Box, t: Symbol) -> bool:
     """Whether the expression is defined and continuous on the box, removable singularities filled.
 
-    Where its own enclosure fails, an equal spelling may have one. Provided that no root or logarithm in the expression
-    can meet a number it does not take, only denominators vanish; if the zeros of each are isolated, because one of its
-    derivatives has none, then the spelling is the limit there.
+    Where its own enclosure fails, an equal spelling may have one: its limit where, at isolated t, a denominator is 0.
     """
     if is_defined(expression, box):
         return True
     if not spelled.free_symbols <= set(box) or spelled == expression or not is_defined(spelled, box):
         return False
-    nodes: Iterator[Any] = sympy.preorder_traversal(expression)
-    return all(_harmless(node, t, box) for node in nodes)
-
-
-def _harmless(node: Any, t: Symbol, box: Box) -> bool:
-    condition = restricted(node)
-    if condition is not None:
-        inner, or_zero = condition
-        return everywhere(inner, box, lambda x: x.is_positive or (or_zero and x.low >= 0))
-    if isinstance(node, ENTIRE):
-        return is_defined(cast(Expr, node.args[0]), box)
-    if isinstance(node, Pow) and node.exp.is_negative:
-        return has_isolated_zeros(node.base, t, box)
-    return isinstance(node, sympy.Add | sympy.Mul | Pow | Symbol) or node.is_number
-
-
-def restricted(node: Any) -> tuple[Expr, bool] | None:
-    """For a root, general power or logarithm: what must be positive, and whether 0 will do."""
-    if isinstance(node, sympy.log):
-        return cast(Expr, node.args[0]), False
-    if isinstance(node, Pow) and not node.exp.is_Integer and node.base is not sympy.E:
-        return node.base, bool(node.exp.is_Rational and node.exp.is_positive)
-    return None
+    return all(is_harmless(node, t, box) for node in sympy.preorder_traversal(expression))
 
 
 class Curve:
-    """One spelling q of a quantity on one section, its derivatives and their enclosures."""
+    """One spelling q of a quantity on one section, and its derivatives."""
 
     def __init__(self, section: Section, form: Expr) -> None:
         """The form is in t or in s = 1/t; with derivatives, in t."""
         self.section, self.t, self.form = section, section.t, form
         self.slopes = [form]
-        self.images: dict[str, Image] = {}
+        self.inverse: Expr | None = None
         self.parts: list[list[Curve]] = []
-        self.fractions: dict[tuple[Expr, Fraction], tuple[list[Expr], Expr]] = {}
+        self.fractions: dict[tuple[Expr, Expr], tuple[list[Expr], Expr]] = {}
 
     def slope(self, k: int) -> Expr:
         """q, q', q'', ..."""
-        self._is_in_t()
+        require(self.section.s not in self.form.free_symbols, "no derivative by t of {}", self.form)
         while len(self.slopes) <= k:
             self.slopes.append(slope(self.slopes[-1], self.t))
         return self.slopes[k]
 
-    def _is_in_t(self) -> None:
-        require(self.section.s not in self.form.free_symbols, "no derivative by t of {}", self.form)
+    @cached_property
+    def terms(self) -> Expr:
+        """q' as the sum of term * (log |term|)'."""
+        self.slope(0)
+        return Add(*(term * log_slope(term, self.t) for term in Add.make_args(self.form)))
 
     @cached_property
     def log_slope(self) -> Expr:
         """q'/q."""
-        self._is_in_t()
+        self.slope(0)
         return log_slope(self.form, self.t)
 
-    @cached_property
-    def terms(self) -> "list[Curve]":
-        """Every term of q as a quantity of its own."""
-        return [Curve(self.section, term) for term in Add.make_args(self.form)]
-
-    def image(self, name: str, leaf: Box) -> Span:
-        """The range of `form`, `derivative`, `terms` or `inverse` on the leaf."""
-        if name not in self.images:
-            make: dict[str, Callable[[], Expr]] = {
-                "form": lambda: self.form,
-                "derivative": lambda: self.slope(1),
-                "terms": lambda: Add(*(term.form * term.log_slope for term in self.terms)),
-            }
-            require(name in make, "no rule {!r}", name)
-            self.images[name] = span_of(make[name]())
-        return self.images[name](self.spans(leaf))
-
-    def spans(self, leaf: Box) -> dict[Symbol, Span]:
-        """Of t, the parameters, and s where t has the sign that s is read for."""
+    def image(self, expression: Expr, leaf: Box) -> Span:
+        """The expression's range on the leaf, where s is known if t has the sign that s is read for."""
         found, s = spans(leaf), self.section.s
         t = found[self.t]
-        return {**found, s: t.reciprocal()} if (t.is_positive if s.is_positive else t.is_negative) else found
+        known = t.is_positive if s.is_positive else t.is_negative
+        return span_of(expression)({**found, s: t.reciprocal()} if known else found)
 
     def holds(self, says: str, number: Any, rule: str, leaf: Box) -> bool:
         """Whether the claim, `at least` turned into `at most`, holds on the leaf by the rule; q is continuous there."""
@@ -199,7 +160,7 @@ class Curve:
         if says == "decays":
             return self.decays(rule, leaf)
         if rule == "bound":
-            return bool(span_of(self.form - number)(self.spans(leaf)).high <= 0)
+            return bool(self.image(self.form - number, leaf).high <= 0)
         if rule in FRACTIONS:
             return self.by_fraction(number - self.form, rule, leaf, 1)
         require(rule.startswith("falls-"), "no rule {!r}", rule)
@@ -207,11 +168,11 @@ class Curve:
 
     def _starts_below(self, number: Any, leaf: Box) -> bool:
         """q <= c at the leaf's end on the side of r = 1, or as a limit there."""
-        start = leaf[self.t].low if self.section.outward > 0 else leaf[self.t].high
-        if not isinstance(start, Fraction):
+        outward, others = self.section.outward, {symbol: one for symbol, one in leaf.items() if symbol != self.t}
+        start = leaf[self.t].low if outward > 0 else leaf[self.t].high
+        if not start.is_finite:
             return False
-        others = {symbol: one for symbol, one in leaf.items() if symbol != self.t}
-        there = limit_at(self.form - number, self.t, rational(start), self.section.outward, others)
+        there = limit_at(self.form - number, self.t, start, outward, others)
         return there.number.high <= 0 if isinstance(there, Limit) else is_at_most(there, 0, others)
 
     def decays(self, rule: str, leaf: Box) -> bool:
@@ -219,7 +180,7 @@ class Curve:
         outward = self.section.outward
         if rule == "each":
             return bool(self.parts) and all(
-                (len(factors) == 1 or factor.image("form", leaf).low >= 0) and factor.decays_somehow(leaf)
+                (len(factors) == 1 or factor.image(factor.form, leaf).low >= 0) and factor.decays_somehow(leaf)
                 for factors in self.parts
                 for factor in factors
             )
@@ -227,11 +188,18 @@ class Curve:
             slopes = [self.slope(j) for j in range(1, int(rule[-1]) + 1)]
             return any(self._anchored(slopes, end, leaf, -outward) for end in self.ends(leaf))
         if rule in FRACTIONS:
-            q = self.image("form", leaf)
+            q = self.image(self.form, leaf)
             sign = 1 if q.is_positive else -1 if q.is_negative else 0
             return sign != 0 and self.by_fraction(self.log_slope, rule, leaf, -outward * sign)
-        require(rule in ("derivative", "terms", "inverse"), "no rule {!r}", rule)
-        total = self.image(rule, leaf)
+        match rule:
+            case "derivative":
+                rate = self.slope(1)
+            case "terms":
+                rate = self.terms
+            case _:
+                require(rule == "inverse" and self.inverse is not None, "no rule {!r}", rule)
+                rate = cast(Expr, self.inverse)
+        total = self.image(rate, leaf)
         return bool(total.high <= 0 if outward > 0 else total.low >= 0)
 
     def decays_somehow(self, leaf: Box) -> bool:
@@ -240,16 +208,15 @@ class Curve:
             return Curve(self.section, self.form.base).decays_somehow(leaf)  # at least 0, as what has a root is
         for rule in ("derivative", "terms", *ANCHORS, *FRACTIONS):
             with suppress(Undefined):
-                self.image("form", leaf)  # continuous on the leaf
+                self.image(self.form, leaf)  # continuous on the leaf
                 if self.decays(rule, leaf):
                     return True
         return False
 
-    def ends(self, leaf: Box) -> list[Fraction]:
+    def ends(self, leaf: Box) -> list[Any]:
         """The section's finite ends that the leaf touches."""
         whole, part = self.section.t_range, leaf[self.t]
-        touched = [end for end, own in ((whole.low, part.low), (whole.high, part.high)) if end == own]
-        return [end for end in touched if isinstance(end, Fraction)]
+        return [end for end, own in ((whole.low, part.low), (whole.high, part.high)) if end == own and end.is_finite]
 
     def by_fraction(self, formula: Expr, rule: str, leaf: Box, sign: int) -> bool:
         """sign * formula >= 0: as N/D, D of one sign on the leaf and N, N', ... anchored at its end."""
@@ -261,24 +228,24 @@ class Curve:
                 return True
         return False
 
-    def _fraction(self, formula: Expr, k: int, end: Fraction) -> tuple[list[Expr], Expr]:
+    def _fraction(self, formula: Expr, k: int, end: Any) -> tuple[list[Expr], Expr]:
         """N, N', ..., N^(k) in powers of the distance from that end, and D."""
         if (formula, end) not in self.fractions:
             top, bottom = quotient(formula)
-            self.fractions[formula, end] = [centred(top, self.t, rational(end))], bottom
+            self.fractions[formula, end] = [centred(top, self.t, end)], bottom
         chain, bottom = self.fractions[formula, end]
         while len(chain) <= k:
-            chain.append(centred(slope(chain[-1], self.t), self.t, rational(end)))
+            chain.append(centred(slope(chain[-1], self.t), self.t, end))
         return chain[: k + 1], bottom
 
-    def _anchored(self, chain: Sequence[Expr], end: Fraction, leaf: Box, sign: int) -> bool:
+    def _anchored(self, chain: Sequence[Expr], end: Any, leaf: Box, sign: int) -> bool:
         """sign * g >= 0 by Taylor's formula from the end, with the last of g, g', ..., g^(m) in the remainder."""
         closed = {**leaf, self.t: Range(leaf[self.t].low, leaf[self.t].high, True, True)}
         others = {symbol: one for symbol, one in leaf.items() if symbol != self.t}
         try:
             for lower in chain[:-1]:
                 enclose(lower, closed)  # continuous up to the end, hence the integral of the next
-                there = value_at(lower, self.t, rational(end), self.section.cell)
+                there = value_at(lower, self.t, end, self.section.cell)
                 if not (same(there, Integer(0)) or is_at_most(-sign * there, 0, others)):
                     return False
                 # with h the distance from the upper end, dg/dh is -g'
@@ -304,21 +271,21 @@ def at_end(branch: Branch, cell: Cell, entry: Entry, name: str, quantity: Kind, 
     """
     section = cell.sections[0 if name == "zero" else -1]
     require(name == "infinity" or cell.ends_at_zero, "r = 0 lies inside a section")
+    end, inwards = (section.t_range.low, 1) if name == "zero" else (section.t_range.high, -1)
+    towards = UP if end == sympy.oo else DOWN if end == -sympy.oo else ABOVE  # t -> 0 then, where r does
     own = branch.on(section, "value" if quantity == "value" else "weight")
     factor = section.ratio if quantity == "score" else Integer(1)
     summands = [branch.read(one["term"], section.t) for one in entry[name]]
     require(same(Add(*summands), own), "the terms do not add up to {}", own)
-    is_low = name == "zero"
-    exists_near(section, own, rational(section.t_range.low if is_low else section.t_range.high), 1 if is_low else -1)
-    t_end = UP if name == "infinity" else ABOVE if section.t_range.low == 0 else DOWN
+    exists_near(own, section.t, end, inwards, section.box)
     for term, one in zip(summands, entry[name], strict=True):
         require(one["rule"] in ("limit", "slope"), "no rule {!r}", one["rule"])
         subject = factor * term if one["rule"] == "limit" else score_slope(section, term)
         form = branch.read(one["form"], section.t, section.s)
         require(_is_spelled(subject, form, section), "{} is not {}", subject, one["form"])
         require(not {section.s, section.t} <= form.free_symbols, "{} mixes s and t", form)
-        inverse = name == "infinity" and section.s in form.free_symbols
-        found = limit(form, *((section.s, ABOVE) if inverse else (section.t, t_end)), spans(section.cell))
+        inverse = towards == UP and section.s in form.free_symbols
+        found = limit(form, *((section.s, ABOVE) if inverse else (section.t, towards)), spans(section.cell))
         require(judge(one["rule"], found), "the {} of {} at {} is not as it should be", one["rule"], term, name)
 
 

@@ -70,8 +70,9 @@ UP, DOWN = Limit(None, 1), Limit(None, -1)
 ABOVE, BELOW = Limit(Span(ZERO, ZERO), 1), Limit(Span(ZERO, ZERO), -1)
 ONES = (Limit(Span(-ONE, -ONE)), Limit(Span(ONE, ONE)))
 
-TAILS: dict[object, tuple[Limit, Limit]] = {  # at -oo, at +oo
+TAILS: dict[object, tuple[Limit | None, Limit]] = {  # at -oo, at +oo
     sympy.exp: (ABOVE, UP),
+    sympy.log: (None, UP),
     sympy.tanh: ONES,
     sympy.erf: ONES,
     sympy.erfc: (Limit(Span(ONE + ONE, ONE + ONE)), ABOVE),
@@ -83,11 +84,8 @@ TAILS: dict[object, tuple[Limit, Limit]] = {  # at -oo, at +oo
     sympy.sinh: (DOWN, UP),
     sympy.asinh: (DOWN, UP),
 }
-EVERYWHERE = (
-    *(sympy.exp, sympy.tanh, sympy.erf, sympy.erfc, sympy.erfi, sigmoid, sympy.sech, sympy.cosh, sympy.sinh),
-    *(sympy.asinh, sympy.atan, sympy.sin, sympy.cos, sympy.tan, sympy.coth, sympy.csch, sympy.gamma, sympy.log),
-)
-"""Functions continuous around every point where they have an enclosure (not only from one side, as arcsine at 1)."""
+ONE_SIDED = (sympy.asin, sympy.acos, sympy.acosh, sympy.LambertW)
+"""Functions with an enclosure at an end of where they are defined; all others are defined around each such point."""
 ODD = (sympy.tanh, sympy.erf, sympy.erfi, sympy.sinh, sympy.asinh, sympy.atan, sympy.sin, sympy.tan)
 
 
@@ -220,7 +218,7 @@ def _sum(terms: list[Limit]) -> Limit:
         return Limit(None, infinities.pop())
     total = reduce(add, (term.number for term in terms))
     sides = {term.sign if term.is_zero else 0 for term in terms}
-    return Limit(total, sides.pop() if len(sides) == 1 else 0, _swing(terms))
+    return Limit(total, sides.pop() if len(sides) == 1 else 0, any(term.swings for term in terms))
 
 
 def _product(factors: list[Limit]) -> Limit:
@@ -233,11 +231,7 @@ def _product(factors: list[Limit]) -> Limit:
         return Limit(None, sign)
     if any(factor.is_zero for factor in factors):
         return Limit(Span(ZERO, ZERO), sign)
-    return Limit(reduce(mul, (factor.number for factor in factors)), 0, _swing(factors))
-
-
-def _swing(parts: list[Limit]) -> bool:
-    return any(part.swings for part in parts)
+    return Limit(reduce(mul, (factor.number for factor in factors)), 0, any(factor.swings for factor in factors))
 
 
 def _power(base: Limit, exponent: Rational) -> Limit:
@@ -255,19 +249,17 @@ def _power(base: Limit, exponent: Rational) -> Limit:
 
 def _of(function: object, argument: Limit) -> Limit:
     if argument.span is None:
-        if function is sympy.log and argument.sign > 0:
-            return UP
         if function is sympy.atan:
-            half = span_of(argument.sign * sympy.pi / 2)({})
-            return Limit(half)
+            return Limit(span_of(argument.sign * sympy.pi / 2)({}))
         if function in (sympy.sin, sympy.cos):
             return Limit(Span(-ONE, ONE), 0, True)
-        if function not in TAILS:
+        found = TAILS.get(function, (None, None))[argument.sign > 0]
+        if found is None:
             raise Undefined(f"no limit of {function} at infinity")
-        return TAILS[function][argument.sign > 0]
+        return found
     if argument.is_zero and function is sympy.log and argument.sign > 0:
         return DOWN
-    if function not in EVERYWHERE:
+    if function in ONE_SIDED or function not in FUNCTIONS:
         raise Undefined(f"no limit of {function}")
-    image = FUNCTIONS[function][1](argument.number)
+    image = FUNCTIONS[function](argument.number)
     return Limit(image, argument.sign if argument.is_zero and function in ODD else 0, argument.swings)

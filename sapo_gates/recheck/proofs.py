@@ -12,7 +12,6 @@ from sympy import Expr, Integer, Rational
 
 from sapo_gates.functions import r, substitute
 from sapo_gates.gate import Kind
-from sapo_gates.gatefile import parse_gate
 from sapo_gates.recheck.boxes import enclose, everywhere, is_at_most, is_defined, lies_in, require
 from sapo_gates.recheck.cells import Branch, Cell, Entry, Section
 from sapo_gates.recheck.claims import Claim, at_end, show
@@ -30,7 +29,7 @@ def proved(branch: Branch, kind: str, number: Any, evidence: Entry) -> None:
         return mixed(branch, kind, evidence["parts"])
     for cell, entry in branch.cells(evidence["cells"]):
         for section in cell.sections:
-            branch.once((section, "exists"), lambda section=section: branch.value_exists(section))
+            branch.value_exists(section)
         PROOFS[kind](branch, number, cell, entry)
 
 
@@ -43,7 +42,7 @@ def mixed(branch: Branch, kind: str, parts: Any) -> None:
     require(kind in PROFILES["trust-region"], "parts do not show {}", kind)
     total, shares = Integer(0), Integer(0)
     for shown in parts:
-        own = branch.once(("part", shown["gate"]), lambda text=shown["gate"]: Branch(parse_gate(text), branch.sign))
+        own = branch.part(shown["gate"])
         values = {p: branch.read(shown["values"][name]) for name, p in own.parameters.items()}
         for p, value in values.items():
             require(lies_in(value, own.domain[p], branch.domain), "{} = {} leaves its domain", p, value)

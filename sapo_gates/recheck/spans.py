@@ -5,8 +5,9 @@ attained, so 0 * oo = 0; an end that had to be rounded counts as attained, which
 """
 
 from collections.abc import Callable, Mapping
-from fractions import Fraction
-from functools import lru_cache
+from contextlib import AbstractContextManager
+from functools import lru_cache, reduce
+from operator import add, mul
 from typing import Any
 
 import sympy
@@ -152,23 +153,6 @@ def hull(ends: list[End]) -> Span:
     return Span(low, high, low_in, high_in)
 
 
-def _up(f: Callable[[arb], arb], left: Callable[[], arb], right: Callable[[], arb]) -> Callable[[Span], Span]:
-    return lambda x: x.increasing(f, left(), right())
-
-
-def _falling(f: Callable[[arb], arb], right: arb) -> Callable[[Span], Span]:
-    """An odd function with a pole at 0 that falls to its limit on the right."""
-
-    def image(x: Span) -> Span:
-        if x.is_negative:
-            return -image(-x)
-        if not x.is_positive:
-            raise Undefined("a pole")
-        return -x.increasing(lambda e: -f(e) if e != 0 else -INFINITY, -INFINITY, -right)
-
-    return image
-
-
 def _wave(f: Callable[[arb], arb], slope: Callable[[arb], arb]) -> Callable[[Span], Span]:
     def image(x: Span) -> Span:
         if not x.is_finite:
@@ -193,45 +177,43 @@ def _by_ball(f: Callable[..., arb]) -> Callable[..., Span]:
     return image
 
 
-FUNCTIONS: dict[Any, tuple[int, Callable[..., Span]]] = {
-    sympy.exp: (1, Span.exp),
-    sympy.log: (1, Span.log),
-    sympy.tanh: (1, _up(arb.tanh, lambda: -ONE, lambda: ONE)),
-    sympy.erf: (1, _up(arb.erf, lambda: -ONE, lambda: ONE)),
-    sympy.erfc: (1, lambda x: -x.increasing(lambda e: -e.erfc(), arb(-2), ZERO)),
-    sympy.erfi: (1, _up(arb.erfi, lambda: -INFINITY, lambda: INFINITY)),
-    sympy.sinh: (1, _up(arb.sinh, lambda: -INFINITY, lambda: INFINITY)),
-    sympy.asinh: (1, _up(arb.asinh, lambda: -INFINITY, lambda: INFINITY)),
-    sympy.atan: (1, _up(arb.atan, lambda: -arb.pi() / 2, lambda: arb.pi() / 2)),
-    sigmoid: (1, _up(lambda e: 1 / (1 + (-e).exp()), lambda: ZERO, lambda: ONE)),
-    sympy.sech: (1, lambda x: -x.absolute().increasing(lambda e: -e.sech(), arb(-2), ZERO)),
-    sympy.cosh: (1, lambda x: x.absolute().increasing(arb.cosh, ZERO, INFINITY)),
-    sympy.sin: (1, _wave(arb.sin, arb.cos)),
-    sympy.cos: (1, _wave(arb.cos, lambda e: -e.sin())),
-    sympy.tan: (1, _by_ball(arb.tan)),
-    sympy.coth: (1, _falling(arb.coth, ONE)),
-    sympy.csch: (1, _falling(arb.csch, ZERO)),
-    sympy.asin: (1, _by_ball(arb.asin)),
-    sympy.acos: (1, _by_ball(arb.acos)),
-    sympy.acosh: (1, _by_ball(arb.acosh)),
-    sympy.atanh: (1, _by_ball(arb.atanh)),
-    sympy.gamma: (1, _by_ball(arb.gamma)),
-    sympy.loggamma: (1, _by_ball(arb.lgamma)),
-    sympy.lowergamma: (2, _by_ball(lambda s, x: x.gamma_lower(s))),
-    sympy.uppergamma: (2, _by_ball(lambda s, x: x.gamma_upper(s))),
-    sympy.LambertW: (1, _by_ball(arb.lambertw)),
-    sympy.Ei: (1, _by_ball(arb.ei)),
+FUNCTIONS: dict[Any, Callable[..., Span]] = {
+    sympy.exp: Span.exp,
+    sympy.log: Span.log,
+    sympy.tanh: lambda x: x.increasing(arb.tanh, -ONE, ONE),
+    sympy.erf: lambda x: x.increasing(arb.erf, -ONE, ONE),
+    sympy.erfc: lambda x: -x.increasing(lambda e: -e.erfc(), arb(-2), ZERO),
+    sympy.erfi: lambda x: x.increasing(arb.erfi, -INFINITY, INFINITY),
+    sympy.sinh: lambda x: x.increasing(arb.sinh, -INFINITY, INFINITY),
+    sympy.cosh: lambda x: x.absolute().increasing(arb.cosh, ZERO, INFINITY),
+    sympy.asinh: lambda x: x.increasing(arb.asinh, -INFINITY, INFINITY),
+    sympy.atan: lambda x: x.increasing(arb.atan, -arb.pi() / 2, arb.pi() / 2),
+    sigmoid: lambda x: (Span(ONE, ONE) + (-x).exp()).reciprocal(),
+    sympy.sech: lambda x: FUNCTIONS[sympy.cosh](x).reciprocal(),
+    sympy.csch: lambda x: FUNCTIONS[sympy.sinh](x).reciprocal(),
+    sympy.coth: lambda x: FUNCTIONS[sympy.tanh](x).reciprocal(),
+    sympy.sin: _wave(arb.sin, arb.cos),
+    sympy.cos: _wave(arb.cos, lambda e: -e.sin()),
+    sympy.tan: _by_ball(arb.tan),
+    sympy.asin: _by_ball(arb.asin),
+    sympy.acos: _by_ball(arb.acos),
+    sympy.acosh: _by_ball(arb.acosh),
+    sympy.atanh: _by_ball(arb.atanh),
+    sympy.gamma: _by_ball(arb.gamma),
+    sympy.loggamma: _by_ball(arb.lgamma),
+    sympy.lowergamma: _by_ball(lambda s, x: x.gamma_lower(s)),
+    sympy.uppergamma: _by_ball(lambda s, x: x.gamma_upper(s)),
+    sympy.LambertW: _by_ball(lambda x: x.lambertw()),
+    sympy.Ei: _by_ball(arb.ei),
 }
-
-Step = Callable[[list[Span], Mapping[Symbol, Span]], Span]
-
-
-def rational_span(number: Rational | Fraction) -> Span:
-    """A rational number, to the last bit if it is dyadic."""
-    return Span.around(arb(fmpq(int(number.numerator), int(number.denominator))))
-
+NUMBERS: dict[Any, Callable[[], arb]] = {sympy.pi: arb.pi, sympy.E: arb.const_e}
 
 Image = Callable[[Mapping[Symbol, Span]], Span]
+
+
+def rational_span(number: Any) -> Span:
+    """A rational number, to the last bit if it is dyadic."""
+    return Span.around(arb(fmpq(int(number.numerator), int(number.denominator))))
 
 
 def span_of(expression: Expr) -> Image:
@@ -246,70 +228,45 @@ def span_of(expression: Expr) -> Image:
 @lru_cache(maxsize=4096)
 def _compiled(expression: Expr, bits: int) -> Image:
     """bits: the precision that the numbers in it are rounded to."""
-    steps: list[Step] = []
-    index: dict[Expr, int] = {}
-
-    def place(node: Any) -> int:
-        if node not in index:
-            children = [] if isinstance(node, Rational) else [place(child) for child in node.args]
-            steps.append(_step(node, children))
-            index[node] = len(steps) - 1
-        return index[node]
-
-    last = place(expression)
+    nodes: dict[Any, int] = {}
+    for node in sympy.postorder_traversal(expression):  # operands first, each once
+        nodes.setdefault(node, len(nodes))
+    steps = [(_operation(node), [nodes[part] for part in node.args]) for node in nodes]
 
     def image(box: Mapping[Symbol, Span]) -> Span:
         values: list[Span] = []
-        for step in steps:
-            values.append(step(values, box))
-        return values[last]
+        for operation, operands in steps:
+            values.append(operation(box, *(values[k] for k in operands)))
+        return values[-1]
 
     return image
 
 
-def _step(node: Any, children: list[int]) -> Step:
+def _operation(node: Any) -> Callable[..., Span]:
+    """What the node makes of the ranges of all symbols and the spans of its operands."""
     match node:
         case Rational():
             number = rational_span(node)
-            return lambda values, box: number
+            return lambda box: number
         case Symbol():
-            return lambda values, box: box[node]
+            return lambda box: box[node]
         case sympy.Add():
-            return lambda values, box: sum((values[i] for i in children[1:]), start=values[children[0]])
+            return lambda box, *terms: reduce(add, terms)
         case sympy.Mul():
-            return lambda values, box: _times([values[i] for i in children])
+            return lambda box, *factors: reduce(mul, factors)
         case Pow() if isinstance(node.exp, Rational):
-            exponent, base = node.exp, children[0]
-            return lambda values, box: values[base].power(exponent)
+            return lambda box, base, _: base.power(node.exp)
         case Pow():
-            return lambda values, box: values[children[0]].general_power(values[children[1]])
-    if node is sympy.pi or node is sympy.E:
-        constant = Span.around(arb.pi() if node is sympy.pi else arb.const_e())
-        return lambda values, box: constant
-    arity, function = FUNCTIONS.get(node.func, (0, None))
-    if function is None or arity != len(children):
+            return lambda box, base, exponent: base.general_power(exponent)
+    if node in NUMBERS:
+        constant = Span.around(NUMBERS[node]())
+        return lambda box: constant
+    if node.func not in FUNCTIONS:
         raise Undefined(f"no enclosure of {node.func.__name__}")
-    return lambda values, box: function(*(values[i] for i in children))
+    function = FUNCTIONS[node.func]
+    return lambda box, *operands: function(*operands)
 
 
-def _times(factors: list[Span]) -> Span:
-    product = factors[0]
-    for factor in factors[1:]:
-        product = product * factor
-    return product
-
-
-class working_precision:
+def working_precision(bits: int = BITS) -> AbstractContextManager[object]:
     """Arb's precision is a global: set for a block, then put back."""
-
-    def __init__(self, bits: int = BITS) -> None:
-        """Bits of every Arb operation inside the block."""
-        self.bits = bits
-
-    def __enter__(self) -> None:
-        """Set."""
-        self.before, ctx.prec = ctx.prec, self.bits
-
-    def __exit__(self, *error: object) -> None:
-        """Restore."""
-        ctx.prec = self.before
+    return ctx.workprec(bits)

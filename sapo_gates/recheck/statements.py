@@ -17,7 +17,7 @@ from typing import Any
 from sympy import Integer
 
 from sapo_gates.errors import RecheckFailed
-from sapo_gates.recheck.boxes import fraction, rational, require
+from sapo_gates.recheck.boxes import rational, require
 
 ADMISSIBLE = ("continuously-differentiable", "unit-peak", "monotone-decay", "vanishing-score")
 PROFILES = {
@@ -40,6 +40,6 @@ def read(id_: str) -> tuple[str, Any]:
     found = STATED.fullmatch(id_)
     if found is None:
         raise RecheckFailed(f"{id_!r} states no requirement")
-    kind, number = found[1] or found[3], rational(fraction(found[2] or found[4]))
+    kind, number = found[1] or found[3], rational(found[2] or found[4])
     require(kind != "smoothness" or (number.is_Integer and 0 <= number <= 8), "C^{} is not checked", number)
     return kind, number

@@ -18,9 +18,9 @@ from sympy import Expr, Integer, Pow, Rational
 from sapo_gates.errors import RecheckFailed
 from sapo_gates.functions import substitute
 from sapo_gates.gate import Kind
-from sapo_gates.recheck.boxes import NUMBER, Range, enclose, fraction, is_at_most, is_defined, rational, require
+from sapo_gates.recheck.boxes import NUMBER, Range, enclose, is_at_most, is_defined, rational, require
 from sapo_gates.recheck.cells import Branch, Entry, Section
-from sapo_gates.recheck.claims import Claim, at_end, restricted, show
+from sapo_gates.recheck.claims import Claim, at_end, show
 from sapo_gates.recheck.identities import same
 from sapo_gates.recheck.limits import Limit
 from sapo_gates.recheck.proofs import HALF, continuous_at, no_lone_values
@@ -35,7 +35,7 @@ def number(text: object) -> arb:
     if text in ("oo", "-oo"):
         return INFINITY if text == "oo" else -INFINITY
     require(isinstance(text, str) and (DECIMAL.fullmatch(text) or NUMBER.fullmatch(text)), "{!r} is not a number", text)
-    return rational_span(fraction(text)).ball if "/" in str(text) else arb(str(text))
+    return rational_span(rational(text)).ball if "/" in str(text) else arb(str(text))
 
 
 class Place:
@@ -43,18 +43,18 @@ class Place:
 
     def __init__(self, branch: Branch, witness: Entry, evidence: Entry) -> None:
         """Every parameter has a value, inside its domain; the ratios are positive."""
-        self.branch, self.evidence, self.kind = branch, evidence, witness["kind"]
+        self.branch, self.evidence, self.stated = branch, evidence, witness["enclosure"]
         require(set(witness) == KEYS, "the witness has other keys than {}", sorted(KEYS))
         values = witness["parameters"]
         require(set(values) == set(branch.parameters), "the witness does not give every parameter a value")
-        self.box = {p: Range.at(fraction(values[name])) for name, p in branch.parameters.items()}
-        for name, p in branch.parameters.items():
-            require(branch.domain[p].holds(fraction(values[name])), "{} = {} is outside its domain", name, values[name])
-        self.ratios = [rational(fraction(text)) for text in witness["r"]]
-        self.at_zero = self.kind == "tail" and self.ratios[0] == 0  # on (0, r[1]]
+        self.box = {p: Range.at(rational(values[name])) for name, p in branch.parameters.items()}
+        for p, value in self.box.items():
+            require(branch.domain[p].holds(value.low), "{} = {} is outside its domain", p, value.low)
+        self.ratios = [rational(text) for text in witness["r"]]
+        self.at_zero = witness["kind"] == "tail" and self.ratios[0] == 0  # on (0, r[1]]
         require(all(ratio > 0 for ratio in self.ratios[self.at_zero :]), "the witness's r is not positive")
-        self.stated = witness["enclosure"]
         self.cell = branch.cell(evidence, self.box)
+        self.last = self.cell.sections[0 if self.at_zero else -1]
 
     def at(self, ratio: Any) -> tuple[Section, Section]:
         """The sections on both sides of the ratio."""
@@ -62,20 +62,20 @@ class Place:
         require(found, "r = {} is none of the cell's breakpoints", ratio)
         return found[0]
 
-    def limits(self, ratio: Any, quantity: Kind, order: int = 0, less: Any = 0) -> list[Limit]:
+    def limits(self, ratio: Any, quantity: Kind, order: int = 0, less: int = 0) -> list[Limit]:
         """Both one-sided limits of the quantity, or of its derivative of that order, less a number."""
-        return [self.limit(one, less) for one in self.branch.limits_at(*self.at(ratio), quantity, order)]
+        found = self.branch.limits_at(*self.at(ratio), quantity, order)
+        return [self._less(one, less) for one in found]
 
-    def limit(self, found: Expr | Limit, less: Any = 0) -> Limit:
-        """Enclosed."""
-        if isinstance(found, Expr):
-            return Limit(enclose(found - less, self.box))
-        return found if found.span is None else Limit(found.span + -rational_span(less))
+    def _less(self, found: Expr | Limit, number: int) -> Limit:
+        if isinstance(found, Limit):
+            return found if found.span is None else Limit(_less(found.span, number))
+        return Limit(enclose(found - number, self.box))
 
-    def text(self, ratio: Any, quantity: Kind, less: Any = 0) -> list[Limit]:
+    def text(self, ratio: Any, quantity: Kind, less: int = 0) -> list[Limit]:
         """What the text itself says there, if it says anything."""
         there = self.branch.text_at(self.at(ratio)[0], quantity)
-        return [] if there is None else [self.limit(there, less)]
+        return [] if there is None else [self._less(there, less)]
 
     def values(self, ratio: Any, quantity: Kind, *sides: int) -> Iterator[Span]:
         """The quantity at the ratio, or as it is approached from the sides: 0 from below, 1 from above."""
@@ -109,10 +109,18 @@ def refuted(branch: Branch, kind: str, bound: Any, witness: Entry, evidence: Ent
 # At breakpoints -----------------------------------------------------------------------------------------------------
 
 
+def _less(x: Span, bound: Any) -> Span:
+    return x + -rational_span(bound)
+
+
+def _is_not_zero(x: Span) -> bool:
+    return x.is_positive or x.is_negative
+
+
 def _exceeds(place: Place, ratio: Any, quantity: Kind, bound: Any, sign: int = 1) -> None:
     """The quantity at the ratio, or as it is approached, is above (with sign -1, below) the number, and as stated."""
-    found = [x for x in place.values(ratio, quantity, 0, 1) if place.states(x)]
-    holds = any((x + -rational_span(bound) if sign > 0 else rational_span(bound) + -x).is_positive for x in found)
+    gaps = [_less(x, bound) for x in place.values(ratio, quantity, 0, 1) if place.states(x)]
+    holds = any((gap if sign > 0 else -gap).is_positive for gap in gaps)
     require(holds, "the {} at {} is not beyond {} as stated", quantity, ratio, bound)
 
 
@@ -121,7 +129,7 @@ def _not_peak(place: Place, _: Any, ratio: Any) -> None:
     if ratio == 1:
         _is_not_one(place, place.text(ratio, "weight", 1) or place.limits(ratio, "weight", less=1))
     else:
-        _exceeds(place, ratio, "weight", Integer(1))
+        _exceeds(place, ratio, "weight", 1)
 
 
 def _not_first_order(place: Place, _: Any, ratio: Any) -> None:
@@ -131,17 +139,16 @@ def _not_first_order(place: Place, _: Any, ratio: Any) -> None:
 
 
 def _is_not_one(place: Place, gaps: list[Limit]) -> None:
-    found = [gap.number for gap in gaps if place.states(gap.number)]
-    require(any(gap.is_positive or gap.is_negative for gap in found), "w(1) - 1 is not as stated, or 0")
+    holds = any(place.states(gap.number) and _is_not_zero(gap.number) for gap in gaps)
+    require(holds, "w(1) - 1 is not as stated, or 0")
 
 
 def _grows(place: Place, _: Any, low: Any, high: Any) -> None:
     """w is larger at the ratio that is farther from 1."""
     require(low < high and (low >= 1 or high <= 1), "the pair is not in order on one side of 1")
-    for a, b in product(place.values(low, "weight", 1), place.values(high, "weight", 0)):
-        if (b.low > a.high if low >= 1 else a.low > b.high) and place.states(a, b):
-            return
-    raise RecheckFailed(f"w does not grow from {low} to {high} as stated")
+    pairs = product(place.values(low, "weight", 1), place.values(high, "weight", 0))
+    holds = any((b.low > a.high if low >= 1 else a.low > b.high) and place.states(a, b) for a, b in pairs)
+    require(holds, "w does not grow from {} to {} as stated", low, high)
 
 
 def _jumps_up(place: Place, _: Any, ratio: Any) -> None:
@@ -162,35 +169,36 @@ def _jumps_at_one(place: Place, _: Any, ratio: Any) -> None:
 def _has_no_peak(place: Place, _: Any, ratio: Any) -> None:
     """f or w jumps at 1, and the text says nothing there, or not that w(1) = 1."""
     _jumps_at_one(place, _, ratio)
-    gaps = [there.number for there in place.text(ratio, "weight", 1)]
-    require(all(gap.is_positive or gap.is_negative for gap in gaps), "the text itself may say w(1) = 1")
+    holds = all(_is_not_zero(gap.number) for gap in place.text(ratio, "weight", 1))
+    require(holds, "the text itself may say w(1) = 1")
 
 
 def _is_rough(place: Place, order: Any, ratio: Any) -> None:
     """A derivative of f below the order, f itself included, jumps."""
-    if place.branch.kind != "value" or not place.jumps(ratio, "value"):
-        require(any(place.jumps(ratio, "weight", j) for j in range(int(order))), "nothing jumps at {} as stated", ratio)
+    jumps = place.branch.kind == "value" and place.jumps(ratio, "value")
+    holds = jumps or any(place.jumps(ratio, "weight", j) for j in range(int(order)))
+    require(holds, "nothing jumps at {} as stated", ratio)
 
 
 def _is_undefined(place: Place, _: Any, ratio: Any) -> None:
     """f or w goes to infinity at the ratio, or is the root or logarithm of a number there that has none."""
+    before, _after = place.at(ratio)
     for quantity in place.branch.declared_kinds:
         with suppress(Undefined, RecheckFailed):
             if any(one.is_infinite for one in place.limits(ratio, quantity)):
                 return
-        before, _after = place.at(ratio)
-        if _is_outside(place.branch.on(before, quantity), {before.t: rational(before.t_range.high)}):
+        if _is_outside(place.branch.on(before, quantity), {before.t: before.t_range.high}):
             return
     raise RecheckFailed(f"f and w are not shown to be undefined at r = {ratio}")
 
 
 def _is_outside(formula: Expr, there: Any) -> bool:
-    """Some root, power or logarithm is taken of a negative number; of a power whose exponent is a whole number, all."""
+    """Some logarithm, root or power is taken of a negative number, by an exponent that is surely not whole."""
     for node in sympy.preorder_traversal(formula):
-        condition = None if isinstance(node, Pow) and node.exp.is_integer is not False else restricted(node)
-        with suppress(Undefined):
-            if condition is not None and enclose(substitute(condition[0], there), {}).is_negative:
-                return True
+        if isinstance(node, sympy.log) or (isinstance(node, Pow) and node.exp.is_integer is False):
+            with suppress(Undefined):
+                if enclose(substitute(cast(Expr, node.args[0]), there), {}).is_negative:
+                    return True
     return False
 
 
@@ -202,9 +210,10 @@ def _breaks_between(place: Place, _: Any, low: Any, high: Any) -> None:
     """
     require(low < high, "the pair is not in order")
     inside = [one for one in place.cell.sections if _is_ordered(low, one.ends[0]) and _is_ordered(one.ends[1], high)]
-    holds = any(place.jumps(one.ends[0], quantity) for one in inside[1:] for quantity in place.branch.declared_kinds)
+    kinds = place.branch.declared_kinds
+    holds = any(place.jumps(one.ends[0], quantity) for one in inside[1:] for quantity in kinds)
     if not holds and len(inside) == 1:
-        holds = any(_has_pole(place, inside[0], quantity, low, high) for quantity in place.branch.declared_kinds)
+        holds = any(_has_pole(place, inside[0], quantity, low, high) for quantity in kinds)
     require(holds, "f and w are not shown to break between {} and {}", low, high)
 
 
@@ -247,24 +256,23 @@ def _value_at(place: Place, ratio: Any) -> Expr:
 
 def _tail(place: Place, _: Any, *ratios: Any) -> None:
     """|phi| >= c > 0 on [R, oo), or on (0, R], with one sign."""
-    index, (low, high) = 0 if place.at_zero else -1, place.stated[0]
-    section = place.cell.sections[index]
+    section, start, (low, high) = place.last, ratios[-1], place.stated[0]
     require(place.cell.ends_at_zero or not place.at_zero, "r = 0 lies inside a section")
-    late = ratios[-1] - section.ends[1] if place.at_zero else section.ends[0] - ratios[-1]
-    require(is_at_most(late, 0, place.box), "the tail starts after r = {}", ratios[-1])
-    c = rational(fraction(low if high == "oo" else high))
+    late = start - section.ends[1] if place.at_zero else section.ends[0] - start
+    require(is_at_most(late, 0, place.box), "the tail starts after r = {}", start)
+    c = rational(low if high == "oo" else high)
     require(c > 0 if high == "oo" else c < 0 and low == "-oo", "the bound of phi has no sign")
-    if same(section.ends[1 if place.at_zero else 0], ratios[-1]):
-        for there in place.text(ratios[-1], "weight"):
-            beyond = there.number * rational_span(ratios[-1]) + -rational_span(c)
-            require((beyond if c > 0 else -beyond).low >= 0, "the text at r = {} is not beyond the bound", ratios[-1])
+    if same(section.ends[1 if place.at_zero else 0], start):
+        for there in place.text(start, "weight"):
+            beyond = _less(there.number * rational_span(start), c)
+            require((beyond if c > 0 else -beyond).low >= 0, "the text at r = {} is not beyond the bound", start)
     claim = Claim("score", "at least" if c > 0 else "at most", c)
-    show(place.branch, section, claim, place.evidence["sections"][index][claim.name])
+    show(place.branch, section, claim, place.evidence["sections"][0 if place.at_zero else -1][claim.name])
 
 
 def _is_unbounded(place: Place, _: Any, *ratios: Any) -> None:
     """The same of phi, of which f is the integral over log r."""
-    place.branch.value_exists(place.cell.sections[0 if place.at_zero else -1])
+    place.branch.value_exists(place.last)
     _tail(place, _, *ratios)
 
 
@@ -294,34 +302,29 @@ def _is_heavy(place: Place, bound: Any, ratio: Any) -> None:
 
 def _is_slow(place: Place, order: Any, ratio: Any) -> None:
     """d log phi/d log r tends to more than 1 - p as r -> oo, in the section the ratio lies in, and w is not 0 there."""
-    section = place.cell.sections[-1]
+    section = place.last
     require(_is_ordered(section.ends[0], ratio), "r = {} is not where the limit is taken", ratio)
-    beyond = {**section.box, section.t: Range.at(section.t_range.low + 1)}  # type: ignore[operator]
-    there = enclose(place.branch.on(section, "weight"), beyond)
-    require(there.is_positive or there.is_negative, "w may be 0 at r = oo")
+    there = enclose(place.branch.on(section, "weight"), {**section.box, section.t: Range.at(section.t_range.low + 1)})
+    require(_is_not_zero(there), "w may be 0 at r = oo")
     _goes(place, "infinity", "weight", lambda rule, found: rule == "slope" and _is_above(found, 1 - order)
           and (place.stated[0] == ["oo", "oo"] if found.is_infinite else place.states(found.number)))  # fmt: skip
 
 
 def _is_above(found: Limit, bound: Any) -> bool:
-    return found.near > 0 if found.is_infinite else (found.number + -rational_span(bound)).is_positive
+    return found.near > 0 if found.is_infinite else _less(found.number, bound).is_positive
 
 
 def _is_wide(place: Place, h: Any, ratio: Any) -> None:
     """w >= c > 1/2 from r = 1 to beyond the distance h, or all the way to r = 0, and at the ratio as stated."""
-    side, c = 1 if ratio > 1 else -1, rational(fraction(place.evidence["above"]))
-    require(c > HALF, "w > 1/2 is not what is shown")
-    claim, shown = (
-        Claim("weight", "at least", c),
-        dict(zip(place.cell.sections, place.evidence["sections"], strict=True)),
-    )
+    side, claim = 1 if ratio > 1 else -1, Claim("weight", "at least", rational(place.evidence["above"]))
+    require(claim.number > HALF, "w > 1/2 is not what is shown")
+    shown = dict(zip(place.cell.sections, place.evidence["sections"], strict=True))
     reached = False
     for section in place.cell.outwards(side):
-        if reached:
-            break
-        show(place.branch, section, claim, shown[section][claim.name])
-        end = section.ends[1 if side > 0 else 0]
-        reached = end == 0 or (end != sympy.oo and is_at_most(h - side * (end - 1), -Rational(1, 2**41), {}))
+        if not reached:
+            show(place.branch, section, claim, shown[section][claim.name])
+            end = section.ends[1 if side > 0 else 0]
+            reached = end == 0 or (end != sympy.oo and is_at_most(h - side * (end - 1), -Rational(1, 2**41), {}))
     require(reached, "w > 1/2 is not shown as far as {}", h)
     no_lone_values(place.branch, place.cell)
     _exceeds(place, ratio, "weight", HALF)
