@@ -28,8 +28,9 @@ _GOOD = 1e-14  # relative: 4 ulp of float64 are 9e-16, a cancellation costs far 
 _LIMITS = (350.0, 110.0)  # r^2 stays finite; every float32 beyond is 0 or infinite in r
 _QUICK_WAYS = 4  # of a formula with parameters left in it: simplifying those takes seconds
 
-COARSE_OFF = 1.5 * 2.0**-24  # relative; measured: 1.4 * 2^-24 for exp, 1.2 * 2^-24 for arctan, and
-COARSE_ERF_OFF = 10 * 2.0**-24  # absolute; 9.4 * 2^-24 by the polynomial that torch.compile takes for erf
+COARSE_EXP_OFF = 0.6 * 2.0**-24  # relative; measured: 0.55 * 2^-24
+COARSE_ATAN_OFF = 2.5 * 2.0**-24  # relative; measured: 2.42 * 2^-24
+COARSE_ERF_OFF = 7.5 * 2.0**-24  # absolute; measured: 6.92 * 2^-24
 
 _TRUE = torch.tensor(True)
 
@@ -176,23 +177,27 @@ def _with_single(form: Plain, signs: Sequence[Sign]) -> Plain:
 def _with_quick(
     name: str, source: str, form: Plain, chosen: Sequence[Expr], numbers: Any, signs: Iterable[Sign], **how: Any
 ) -> tuple[str, Plain]:
-    """And the same with coarse functions, if that is right to 2 ulp for float32."""
+    """And what is quick of a quick r, with coarse functions or else without, if that is right to 2 ulp for float32.
+
+    A formula that jumps is not, for at its corners a quick r may be on the other side.
+    """
+    if any(expression.has(Piecewise, sympy.sign) for expression in chosen):
+        return source, form
+    right = lambda function: _good_enough(replace(form, quick=function), torch.float32, signs)  # noqa: E731
     quick_name = f"{name}quick_"
     quick_source, quick = plain_form(quick_name, chosen, numbers, form.limit, coarse=True, **how)
-    if quick.needs != form.needs or "coarse_" not in quick_source:
-        return source, form
     functions = [quick.function]
-    for way in product((1, -1), repeat=3):
-        exp, erf, atan = (COARSE_OFF * way[0], COARSE_ERF_OFF * way[1], COARSE_OFF * way[2])
+    for exp, erf, atan in product((1, -1), repeat=3):
         worst = {
-            "coarse_exp": lambda u, off=exp: torch.exp(u) * (1 + off),
-            "coarse_erf": lambda u, off=erf: torch.erf(u) + off,
-            "coarse_atan": lambda u, off=atan: torch.atan(u) * (1 + off),
+            "coarse_exp": lambda u, off=exp * COARSE_EXP_OFF: torch.exp(u) * (1 + off),
+            "coarse_erf": lambda u, bell, off=erf * COARSE_ERF_OFF: torch.erf(u) + off,
+            "coarse_atan": lambda u, off=atan * COARSE_ATAN_OFF: torch.atan(u) * (1 + off),
         }
         functions.append(_loaded(quick_name, quick_source, {**(how["known"] or {}), **worst}))
-    if not all(_good_enough(replace(form, quick=function), torch.float32, signs) for function in functions):
-        return source, form
-    return f"{source}\n\n{quick_source}", replace(form, quick=quick.function)
+    fits = "coarse_" in quick_source and (quick.needs, quick.constants) == (form.needs, form.constants)
+    if fits and all(map(right, functions)):
+        return f"{source}\n\n{quick_source}", replace(form, quick=quick.function)
+    return source, replace(form, quick=form.function) if "r" in form.needs and right(form.function) else form
 
 
 _RELATIVE = {torch.float32: 1.501 * 2.0**-24, torch.bfloat16: 2.0**-14, torch.float16: 2.0**-14}
@@ -259,7 +264,8 @@ def plain_form(
     """The expressions, in x, r, z, as source and as what that defines."""
     symbols: dict[Expr, Symbol] = {}
     bare = [with_inverses(hoisted(expression, symbols)) for expression in expressions]
-    bare = [coarsened(expression) for expression in bare] if coarse else bare
+    if coarse:
+        bare = [with_inverses(hoisted(coarsened(expression), symbols)) for expression in expressions]
     constants = tuple(
         (_float(constant, numbers["positive"]), _float(constant, numbers["negative"])) for constant in symbols
     )

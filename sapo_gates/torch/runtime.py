@@ -11,7 +11,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from sapo_gates.torch.wide import Number, Pair, Wide, choose, exact_sum, expm1_reduced, log, plain_exp
+from sapo_gates.torch.wide import Number, Pair, Wide, choose, exact_sum, expm1_reduced, log, plain_exp, quick_exp
 
 Quantity = Literal["value", "weight", "score", "slope"]
 Part = Literal["token", "weight", "slope"]
@@ -45,7 +45,8 @@ class Plain:
     limit: beyond |z| = limit r is what it is there. constants: further arguments, each for A > 0 and for the rest.
     single_for: dtypes at every number of which the same function is right in float32 too, whose r ends at SINGLE_LIMIT;
     powers: as which power of r each quantity that it then gives goes on.
-    quick: the function with float32's exp, erf and arctan in it, where that is right to 2 ulp for float32 inputs.
+    quick: the function for an r to 2^-33 and, if possible, with exp, erf and arctan to float32's precision in it, where
+    that is right to 2 ulp for float32 inputs.
     """
 
     function: Callable[..., tuple[Number, ...]]
@@ -66,7 +67,8 @@ def plain(form: Plain, z: Tensor, sign: Tensor, quickly: bool = False) -> tuple[
     single = z.dtype == torch.float32
     low, high = (_NO_RATIO, SINGLE_LIMIT) if single else (-form.limit, form.limit)
     near, most = torch.clamp(z, low, high), min(1e39, torch.finfo(z.dtype).max)  # no 16 or 32 bits are beyond
-    make = {"z": lambda: torch.clamp(z, -most, most), "x": lambda: torch.expm1(near), "r": lambda: plain_exp(near)}
+    exponential = quick_exp if quickly else plain_exp
+    make = {"z": lambda: torch.clamp(z, -most, most), "x": lambda: torch.expm1(near), "r": lambda: exponential(near)}
     numbers = [make[name]() for name in form.needs]
     full = lambda number: torch.full((), number, dtype=z.dtype, device=z.device)  # noqa: E731
     constants = [torch.where(sign, full(positive), full(negative)) for positive, negative in form.constants]
@@ -128,12 +130,12 @@ class TorchGate:
     Value, weight and score weight are the true ones rounded: to within 1 ulp for float32, bfloat16 and float16, which
     are computed in float64 (in about 100 bits where that is not enough), and to within 4 ulp for float64, which is
     computed in about 100 bits and far slower. bfloat16 and float16 are computed in float32 wherever the export found
-    all 65,536 of them right that way. Compiled for a CPU, exp, erf and arctan are float32's wherever that was measured
-    to keep float32 inputs to within 2 ulp. Exceptions in float64: a formula that cancels against a transcendental
-    function, as 1 + cos does near its zeros; and beyond |z| = 1e140 r is what it is there. Exception in every dtype: a
-    value without closed form is tabulated, and where it vanishes towards an end it keeps an error below 1e-20 there,
-    not its digits. Gradients of a token are saved as float32 (float64 for float64), so that one factor A and one factor
-    from above each may add half an ulp. `numerics` measures all of it.
+    all 65,536 of them right that way. Compiled for a CPU, r and exp, erf and arctan of it are polynomials of few terms
+    wherever that was measured to keep float32 inputs to within 2 ulp. Exceptions in float64: a formula that cancels
+    against a transcendental function, as 1 + cos does near its zeros; and beyond |z| = 1e140 r is what it is there.
+    Exception in every dtype: a value without closed form is tabulated, and where it vanishes towards an end it keeps an
+    error below 1e-20 there, not its digits. Gradients of a token are saved as float32 (float64 for float64), so that
+    one factor A and one factor from above each may add half an ulp. `numerics` measures all of it.
 
     The advantage chooses the branch: A > 0 the positive one, everything else, A = 0 included, the negative one.
     Advantages and masks broadcast to the shape of log_ratio; one of shape [B] beside [B, ...] is one number per row.

@@ -155,7 +155,7 @@ class _Module:
             found = best_plain(f"{name}_", expressions, free, true, self.primitives, quick=part == "token")
             if found is not None:
                 source, form = found
-                quick = f", {name}_quick_" if form.quick else ""
+                quick = f", {form.quick.__name__}" if form.quick else ""
                 text = f"{form.needs}, {form.limit}, {form.constants}, {form.powers}, {form.single_for}{quick}"
                 text = f"Plain({name}_, {text})"
                 self.definitions[name] = f"{source}\n\n{name} = {text}\n"

@@ -416,28 +416,68 @@ def erfc(u: Number) -> Number:
     return where(u > 1, scaled_form, u.apply(torch.special.erfc, lambda t: -TWO_OVER_ROOT_PI[0] * torch.exp(-t * t)))
 
 
-_SHIFT, _SHIFTED_BACK = 32.0, 1.2664165549094176e-14  # e^-32
+def interpolated(function: Callable[[Tensor], Tensor], count: int, low: float, high: float) -> list[float]:
+    """The polynomial that is the function at Chebyshev's nodes of [low, high]: its coefficients, constant first."""
+    cosines = torch.cos(torch.pi / count * (torch.arange(count, dtype=torch.float64) + 0.5))
+    nodes = (high + low) / 2 + (high - low) / 2 * cosines
+    return torch.linalg.solve(torch.linalg.vander(nodes), function(nodes)).tolist()
+
+
+def polynomial(t: Tensor, coefficients: list[float]) -> Tensor:
+    """By Estrin's scheme, in which few operations wait for one another, as nearly all do in Horner's."""
+    terms: list[Any] = coefficients
+    while len(terms) > 1:
+        paired = [high * t + low for low, high in zip(terms[::2], terms[1::2], strict=False)]
+        terms, t = paired + terms[len(terms) // 2 * 2 :], t * t
+    return terms[0]
+
+
+_TWO_TO = [1.0, *interpolated(torch.exp2, 8, -0.5, 0.5)[1:]]  # e^0 is 1
+_ATAN_RATIO = interpolated(lambda s: torch.atan(torch.sqrt(s)) / torch.sqrt(s), 9, 0.0, 1.0)  # s = u^2
+_ERFCX = interpolated(lambda t: torch.special.erfcx(1 / t - 2), 8, 1 / 6, 1 / 2)  # t = 1/(|u| + 2), |u| < 4
+_TO_WHOLE = 1.5 * 2.0**52  # added to a float64, it leaves the nearest whole number in the last bits
+
+
+def _in_powers(u: Tensor) -> tuple[Tensor, Tensor]:
+    """f and 2^k of e^u = 2^(f + k), |f| <= 1/2, |u| < 700."""
+    t = u * _LOG2_E
+    exponent = (t + _TO_WHOLE).view(torch.int64) + 1023
+    return t - torch.round(t), (exponent << 52).view(torch.float64)
+
+
+def quick_exp(u: Tensor) -> Tensor:
+    """e^u to 2^-33 of itself, |u| < 700."""
+    f, power = _in_powers(u)
+    return polynomial(f, _TWO_TO) * power
 
 
 def coarse_exp(u: Tensor) -> Tensor:
-    """e^u for -119 < u < 56 by float32's exp, which is twice as wide; what its argument loses is made up for.
+    """e^u to float32's precision, of all that float64 knows of u.
 
-    Shifted, so that the numbers in which float32 has few digits stand for none that it could hold.
+    Below u = -700 what it is there, of which times any r nothing is left; above 350 too, so that its square is finite.
     """
-    shifted = u + _SHIFT
-    near = torch.clamp(shifted.float(), min=-1e30)
-    lost = shifted - near.double()
-    return torch.exp(near).double() * (_SHIFTED_BACK * lost + _SHIFTED_BACK)
+    f, power = _in_powers(torch.clamp(u, -700, 350))
+    near = f.float()
+    _, slope, *rest = _TWO_TO
+    return ((near * polynomial(near, rest) + slope).double() * f + 1) * power
 
 
-def coarse_erf(u: Tensor) -> Tensor:
-    """The error function in float32."""
-    return torch.erf(u.float()).double()
+def coarse_erf(u: Tensor, bell: Tensor) -> Tensor:
+    """The error function in float32, given e^(-u^2): 1 - e^(-u^2) erfcx |u|."""
+    near = u.float()
+    size = 1 - polynomial(1 / (near.abs() + 2), _ERFCX) * bell.float()
+    return torch.where(near < 0, -size, size).double()
 
 
 def coarse_atan(u: Tensor) -> Tensor:
-    """The inverse tangent in float32."""
-    return torch.atan(u.float()).double()
+    """The inverse tangent to float32's precision; beyond 1 that of -1/u and a quarter turn."""
+    near = u.float()
+    far = near.abs() > 1
+    t = torch.where(far, -1 / near, near)
+    turns = torch.where(far, torch.where(near > 0, 0.25, -0.25), 0.0)
+    _, *rest = _ATAN_RATIO
+    s = t * t
+    return (t * s * polynomial(s, rest) + t).double() + 2 * torch.pi * turns.double()
 
 
 def loggamma(u: Number) -> Number:

@@ -9,7 +9,7 @@ import torch
 from sapo_gates import FAMILIES, Gate, load_gate
 from sapo_gates.errors import ExportError, NotCertified, ParameterValueError, UnknownParameter
 from sapo_gates.gatefile import parse_gate
-from sapo_gates.torch import forms, runtime, surrogate
+from sapo_gates.torch import forms, runtime, surrogate, wide
 from sapo_gates.torch.numerics import ulps
 
 SMOOTH = FAMILIES[:6]
@@ -112,14 +112,32 @@ def test_gradient_is_the_score_weight_times_the_advantage_of_its_sign(family):
         torch.testing.assert_close(gradient(gate, z, advantage).double(), expected, rtol=1e-7, atol=1e-45)
 
 
-@pytest.mark.parametrize("name", ["sigmoid", "erf", "arctan"])
+@pytest.mark.parametrize("name", ["sigmoid", "erf", "arctan", "softsign"])
 def test_what_is_computed_quickly_when_compiled_keeps_two_ulp(name):
     form = exported(name).plain_forms["positive", "token"]
+    assert form.quick is not None
     sizes = torch.cat([torch.linspace(0, 1, 50_000), torch.logspace(-8, 2.5, 50_000), torch.tensor([torch.inf])])
     z = torch.cat([sizes, -sizes]).double()
     for sign in (torch.tensor(True), torch.tensor(False)):
         for mine, exact in zip(runtime.plain(form, z, sign, True), runtime.plain(form, z, sign), strict=True):
             assert ulps(mine.float(), exact, torch.zeros_like(exact)).max() <= 2
+
+
+def test_quick_functions_are_as_exact_as_the_export_takes_them_to_be():
+    u = torch.cat([torch.linspace(-20, 20, 200_001), torch.linspace(-2, 2, 200_001), torch.logspace(-20, 20, 200_001)])
+    u, off = u.double(), lambda mine, true: (mine - true).abs().max()
+    power, arc, bell = torch.exp(u.clamp(-300, 300)), torch.atan(u), wide.coarse_exp(-u * u)
+    assert off(wide.quick_exp(u.clamp(-300, 300)) / power, 1) <= 2.0**-33
+    assert off(wide.coarse_exp(u.clamp(-300, 300)) / power, 1) <= forms.COARSE_EXP_OFF
+    assert off((wide.coarse_atan(u) / arc)[arc != 0], 1) <= forms.COARSE_ATAN_OFF
+    assert off(wide.coarse_erf(u, bell), torch.erf(u)) <= forms.COARSE_ERF_OFF
+
+
+@pytest.mark.parametrize(("tau", "is_coarse"), [(10, True), (1, False)])
+def test_coarse_functions_are_taken_only_at_temperatures_at_which_they_are_right(tau, is_coarse):
+    form = exported_at("arctan", positive={"tau": tau}, negative={"tau": tau}).plain_forms["positive", "token"]
+    assert (form.quick is not form.function) == is_coarse
+    assert forms._good_enough(form, torch.float32, ("positive",))
 
 
 def every_number(dtype: torch.dtype) -> torch.Tensor:
