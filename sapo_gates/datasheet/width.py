@@ -12,6 +12,7 @@ from sapo_gates.prove.enclose import compiled
 from sapo_gates.prove.extrema import first_crossing
 from sapo_gates.prove.interval import Interval
 from sapo_gates.prove.numeric import solutions
+from sapo_gates.prove.sections import in_x
 
 HALF = Rational(1, 2)
 Side = Literal["left", "right"]
@@ -54,7 +55,7 @@ def _forms(sheet: Sheet, curve: Curve) -> list[Expr]:
     if sheet.symbolic is None or twin is None:
         return []
     chart = sheet.symbolic.branch.chart
-    weight = sheet.symbolic.in_x(twin, twin.weight)
+    weight = in_x(sheet.symbolic.branch, twin, twin.weight)
     found = [twin.lower if curve.section.side == "right" else twin.upper]
     found += solutions(weight, HALF, chart.x) if chart.x in weight.free_symbols else []
     return [substitute(chart.ratio, {chart.x: x}) for x in found if x.is_finite is not False]

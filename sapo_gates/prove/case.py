@@ -1,12 +1,12 @@
 """One sign of A of one gate, with everything the requirements share: branches, forms, claims already settled."""
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import islice
-from typing import Literal, Protocol
+from typing import Literal, Protocol, cast
 
 import sympy
 from sympy import Expr
@@ -22,8 +22,9 @@ from sapo_gates.prove.forms import SYMPY_GIVES_UP, forms_of, tamed
 from sapo_gates.prove.interval import Interval, Undefined
 from sapo_gates.prove.limits import ZERO_FROM_ABOVE, Limit, limit
 from sapo_gates.prove.mixture import Part, parts_of
-from sapo_gates.prove.points import parameter_points
+from sapo_gates.prove.points import corners, parameter_points
 from sapo_gates.prove.removable import filled
+from sapo_gates.prove.search import Scan
 from sapo_gates.prove.sections import Branch, Section, branches_of
 from sapo_gates.prove.signs import Claim, SectionProver
 from sapo_gates.prove.tails import S
@@ -37,6 +38,8 @@ CONVEX = (
     *("nonnegative-weight", "bounded-value", "bounded-score", "first-order-agreement"),
 )
 """Requirements that a mixture meets where all its parts do."""
+FIRST_POINTS = 3  # corners of the parameters' domains at which a refutation by numbers is sought before a proof
+SEARCH = 0.75  # of the time left that this may take
 MAX_POINTS = 12  # parameter values at which a refutation is sought where nothing is shown for all
 FIRST_TRY, SECOND_TRY = 20, 400  # boxes spent on each form of a weight before the next form is tried
 
@@ -52,6 +55,8 @@ class Requirement(Protocol):
     def prove(self, case: "Case") -> Verdict:
         """Answer it for one sign of A."""
         ...
+
+    # refute(case) -> Refuted | None, if it has one: by numbers, of a case at one parameter value
 
 
 @dataclass(frozen=True)
@@ -99,7 +104,11 @@ class Case:
         try:
             return interrupted(
                 max(self.budget.left, LEAST_SECONDS),
-                lambda: self._by_parts(requirement) or self._founded(requirement.prove(self)),
+                lambda: (
+                    self._refuted_by_numbers(requirement)
+                    or self._by_parts(requirement)
+                    or self._founded(requirement.prove(self))
+                ),
             )
         except OutOfTime:
             return Undecided(method="time", left="the budget ended in the middle of a rewriting of the formula")
@@ -109,6 +118,41 @@ class Case:
             return Undecided(method="enclosure", left=str(error))
         except SYMPY_GIVES_UP as error:
             return Undecided(method="rewriting", left=f"SymPy gives up on the formula: {str(error)[:200]}")
+
+    def seek_refutations(self, requirements: Iterable[Requirement]) -> None:
+        """Settle what is refuted by numbers at the trained values or in a corner, before proofs take the time."""
+        wanted, domains = list(requirements), {p: p.domain for p in self.parameters}
+        first = min(FIRST_POINTS, len(corners(self.gate, self.side, domains)))
+
+        def seek() -> None:
+            for case in self._points[:first] or (self,):
+                for one in wanted:
+                    found = None if one.ID in self.verdicts else case._refuted_by_numbers(one)
+                    if found is not None:
+                        self.verdicts[one.ID] = found
+
+        with suppress(OutOfTime):
+            interrupted(max(SEARCH * self.budget.left, LEAST_SECONDS), seek)
+
+    def _refuted_by_numbers(self, requirement: Requirement) -> Refuted | None:
+        """A refutation that needs no proof, of a case at one parameter value."""
+        refute = getattr(requirement, "refute", None)
+        if refute is None or self.is_part or (self.cell is None and self.parameters):
+            return None
+        with suppress(Unsupported, Undefined, *SYMPY_GIVES_UP):
+            found = refute(self)
+            return None if found is None else cast(Refuted, self._founded(found))
+
+    @property
+    def declares(self) -> tuple[Literal["value", "weight"], ...]:
+        """The quantities whose breaks count: a derived f has none of its own."""
+        return ("value", "weight") if self.gate.kind == "value" else ("weight",)
+
+    @cached_property
+    def scan(self) -> Scan:
+        """w at many ratios, of a case at one parameter value."""
+        (branch,) = self.branches
+        return Scan(self.gate, self.side, branch)
 
     def _by_parts(self, requirement: Requirement) -> Proved | None:
         """A proof for every part of a mixture."""

@@ -41,8 +41,9 @@ def as_end(end: Expr) -> Fraction | float:
 def sign_on(expression: Expr, cell: Mapping[Symbol, Domain]) -> int | None:
     """The sign of the expression everywhere on a cell; None where that is not certain, or not constant."""
     ranges = {symbol: domain_interval(domain) for symbol, domain in cell.items()}
-    exact = polynomial_sign(expression, cell)
-    found = enclosed_sign(expression, ranges) if exact is None else exact
+    found = _sign_of_range(expression, ranges)  # cheap, and mostly enough
+    found = polynomial_sign(expression, cell) if found is None else found
+    found = enclosed_sign(expression, ranges) if found is None else found
     return _sign_by_slope(expression, cell, ranges) if found is None else found
 
 
@@ -63,17 +64,20 @@ def enclosed_sign(expression: Expr, ranges: Mapping[Symbol, Interval]) -> int | 
     if not expression.free_symbols <= set(ranges):
         return None
     for form in (expression, sympy.expand(expression), tamed(sympy.factor, expression)):
-        try:
-            range_ = compiled(form)(ranges)
-        except Undefined:
-            continue
-        if range_.is_positive:
-            return 1
-        if range_.is_negative:
-            return -1
-        if range_.is_point:
-            return 0
+        found = _sign_of_range(form, ranges)
+        if found is not None:
+            return found
     return None
+
+
+def _sign_of_range(expression: Expr, ranges: Mapping[Symbol, Interval]) -> int | None:
+    if not expression.free_symbols <= set(ranges):
+        return None
+    try:
+        range_ = compiled(expression)(ranges)
+    except Undefined:
+        return None
+    return 1 if range_.is_positive else -1 if range_.is_negative else 0 if range_.is_point else None
 
 
 def _sign_by_slope(

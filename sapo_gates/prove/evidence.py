@@ -219,6 +219,8 @@ def _inverse(branch: Branch, point: Mapping[Symbol, Rational], low: Rational, hi
             continue
         in_r = substitute(in_x(branch, section, quantity), {branch.chart.x: x})
         there = substitute(substitute(in_r, point), {r: position})
+        if not _may_change_sign(there, t, t_low, t_high):
+            continue
         top, bottom = as_fraction(there)
         for inverse in (tamed(sympy.cancel, 1 / there), bottom / top):
             with suppress(Undefined):
@@ -228,6 +230,14 @@ def _inverse(branch: Branch, point: Mapping[Symbol, Rational], low: Rational, hi
                 if is_finite and at_ends[0].is_positive != at_ends[1].is_positive:
                     return inverse
     return None
+
+
+def _may_change_sign(expression: Expr, t: Symbol, *ends: End) -> bool:
+    """Whether it has not one sign at both ends, as far as it is defined there."""
+    with suppress(Undefined):
+        low, high = (compiled(expression)({t: Interval.of(end, end)}) for end in ends)
+        return not ((low.is_positive and high.is_positive) or (low.is_negative and high.is_negative))
+    return True
 
 
 def _is_below(a: Expr, b: Expr) -> bool:

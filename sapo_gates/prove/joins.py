@@ -1,5 +1,6 @@
 """What happens to f and w at the breakpoints between sections."""
 
+from contextlib import suppress
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cached_property, lru_cache
@@ -24,6 +25,7 @@ from sapo_gates.prove.witness import WITNESS_PRECISION, enclosed, names, point, 
 from sapo_gates.verdict import Sign, Witness
 
 Quantity = Literal["value", "weight"]
+NAMES: dict[Quantity, str] = {"value": "f", "weight": "w"}
 
 
 @dataclass(frozen=True)
@@ -45,6 +47,11 @@ class Join:
         """The breakpoint as a ratio, in words."""
         return f"r = {sympy.sstr(substitute(self.branch.chart.ratio, {self.branch.chart.x: self.at}))}"
 
+    @property
+    def name(self) -> str:
+        """The quantity, as formulas call it."""
+        return NAMES[self.quantity]
+
     @cached_property
     def sides(self) -> tuple[OneSided, OneSided]:
         """Limits from the left and from the right."""
@@ -52,6 +59,16 @@ class Join:
             one_sided(self.before, _of(self.before, self.quantity), "upper", self.branch),
             one_sided(self.after, _of(self.after, self.quantity), "lower", self.branch),
         )
+
+    @cached_property
+    def is_plain(self) -> bool:
+        """Whether, with numbers as parameters, both formulas are continuous up to the breakpoint: limits are values."""
+        ends = (self.before, self.before.t_upper), (self.after, self.after.t_lower)
+        with suppress(Undefined, KeyError):
+            for section, at in ends:
+                compiled(_of(section, self.quantity))({section.t: Interval.of(at, at)})
+            return True
+        return False
 
     @cached_property
     def is_smooth(self) -> bool:

@@ -20,7 +20,7 @@ from sapo_gates.prove.cell_signs import Unsupported
 from sapo_gates.prove.curves import Curve
 from sapo_gates.prove.forms import SECONDS, SYMPY_GIVES_UP, is_identity, normal, tamed
 from sapo_gates.prove.removable import MAX_ORDER, as_fraction
-from sapo_gates.prove.sections import Branch, Section, branches_of
+from sapo_gates.prove.sections import Branch, Section, branches_of, in_x
 from sapo_gates.timelimit import OutOfTime, within
 from sapo_gates.verdict import Sign
 
@@ -252,16 +252,8 @@ class Symbolic:
 
     def in_ratio(self, section: Section, expression: Expr) -> Expr:
         """An expression in t as one in r and the parameters."""
-        in_x = self.in_x(section, expression)
-        return substitute(in_x, {self.branch.chart.x: self.branch.chart.of_ratio})
-
-    def in_x(self, section: Section, expression: Expr) -> Expr:
-        """An expression in t as one in the chart's coordinate."""
-        if section.t == self.branch.chart.x:
-            return expression
-        offset = substitute(section.position, {section.t: sympy.Integer(0)})
-        slope = derivative(section.position, section.t)
-        return substitute(expression, {section.t: (self.branch.chart.x - offset) / slope})
+        chart = self.branch.chart
+        return substitute(in_x(self.branch, section, expression), {chart.x: chart.of_ratio})
 
     def scaled(self) -> "tuple[Branch, Sequence[Section]] | None":
         """The sections in u = tau (r - 1) over all real u, with every other parameter at its value."""

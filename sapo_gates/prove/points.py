@@ -37,8 +37,21 @@ def parameter_points(
     found = [tuple(values[index % len(values)] for values in choices.values()) for index in range(longest)]
     if 1 < len(choices) <= MAX_CORNERED:
         found[1:1] = product(*([min(values), max(values)] for values in choices.values()))
-    for point in dict.fromkeys(found):
+    cornered = corners(gate, side, domains) if box is None else []
+    for point in dict.fromkeys([*cornered, *found]):
         yield dict(zip(choices, point, strict=True))
+
+
+def corners(gate: Gate, side: Sign, domains: Mapping[Symbol, Domain]) -> list[tuple[Rational, ...]]:
+    """The trained values where they are in the domains, and with them the ends that belong to a domain."""
+    trained = [gate.parameter(p.name).value_for(side) for p in domains]
+    if len(domains) > MAX_CORNERED or not all(t in d for t, d in zip(trained, domains.values(), strict=True)):
+        return []
+    ends = (
+        [end for end, is_open in ((d.upper, d.upper_open), (d.lower, d.lower_open)) if not is_open] or [value]
+        for value, d in zip(trained, domains.values(), strict=True)
+    )
+    return list(dict.fromkeys([tuple(trained), *product(*ends)]))
 
 
 MAX_CORNERED = 3  # parameters whose box is looked at in every corner

@@ -19,11 +19,11 @@ import sympy
 from sympy import Dummy, Expr, Piecewise, Rational, Symbol
 from sympy.core.relational import Relational
 
-from sapo_gates.derive import declared_formula, smooth_pieces
+from sapo_gates.derive import declared_formula, derivative, smooth_pieces
 from sapo_gates.functions import r, substitute
 from sapo_gates.gate import Domain, Kind, Parameter
 from sapo_gates.prove.cell_signs import Straddles, Unsupported, as_end, certain_sign, domain_interval, sign_on
-from sapo_gates.prove.corners import resolve, short, signs_on, switches_of, zeros
+from sapo_gates.prove.corners import check_digits, resolve, short, signs_on, switches_of, zeros
 from sapo_gates.prove.interval import Interval
 from sapo_gates.prove.removable import denominators, filled
 
@@ -182,6 +182,7 @@ def _cut(cell: Mapping[Symbol, Domain], switch: Expr) -> list[dict[Symbol, Domai
 def _on_cell(value: Expr | None, weight: Expr, cell: dict[Symbol, Domain], ratios: Collection[Expr] | None) -> Branch:
     """The chart with the fewest parameters on one cell."""
     points = {p: domain.lower for p, domain in cell.items() if domain.lower == domain.upper}
+    check_digits(weight if value is None else value, points)
     value, weight = (None if e is None else substitute(e, points) for e in (value, weight))
     assert weight is not None
     for parameter, domain in cell.items() if ratios is None else ():
@@ -324,11 +325,8 @@ def in_x(branch: Branch, section: Section, expression: Expr) -> Expr:
     x, t = branch.chart.x, section.t
     if t == x:
         return expression
-    if section.upper is sympy.oo:
-        return substitute(expression, {t: x - section.lower})
-    if section.lower is -sympy.oo:
-        return substitute(expression, {t: x - section.upper})
-    return substitute(expression, {t: (x - section.lower) / (section.upper - section.lower)})
+    offset = substitute(section.position, {t: sympy.Integer(0)})
+    return substitute(expression, {t: (x - offset) / derivative(section.position, t)})
 
 
 def _number(end: Fraction | float) -> Expr:

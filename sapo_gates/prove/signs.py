@@ -23,7 +23,7 @@ Right at an end a is what makes g >= 0 by Taylor's formula, g(a + h) = g(a) + g'
 c between 0 and h: g(a), g'(a), ... >= 0, or 0 for every parameter, and g^(k) >= 0; where h < 0, every other sign turns.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import cache, cached_property, partial
@@ -418,27 +418,48 @@ def _root(part: Expr) -> Expr | None:
 
 def exact_range(value: Rational) -> Range:
     """One number as a range."""
-    exact = Fraction(int(value.p), int(value.q))
+    exact = fraction_of(value)
     return Range(exact, exact)
 
 
+def fraction_of(number: Rational) -> Fraction:
+    """SymPy's rational as Python's."""
+    return Fraction(int(number.p), int(number.q))
+
+
+def linear_parts(expression: Expr, t: Symbol) -> Iterator[tuple[Fraction, Fraction]]:
+    """Zero and scale, c and |d| of (t - c)/d, of every subexpression that is that, with rational numbers."""
+    for node in expression.atoms(Add, Mul, Symbol):
+        found = _linear(node, t)
+        if found is not None:
+            yield -found[1] / found[0], 1 / abs(found[0])
+
+
+def linear_zero(expression: Expr, t: Symbol) -> Fraction | None:
+    """The zero of a t + b with rational a and b; None for anything else."""
+    found = _linear(expression, t)
+    return None if found is None else -found[1] / found[0]
+
+
+def _linear(expression: Expr, t: Symbol) -> tuple[Fraction, Fraction] | None:
+    """a and b of a t + b."""
+    coefficients = expression.as_coefficients_dict()
+    slope, constant = (coefficients.pop(one, sympy.Integer(0)) for one in (t, sympy.Integer(1)))
+    is_linear = slope != 0 and not coefficients and isinstance(slope, Rational) and isinstance(constant, Rational)
+    return (fraction_of(slope), fraction_of(constant)) if is_linear else None
+
+
+def near_zeros(expression: Expr, t: Symbol) -> list[Fraction]:
+    """Points around the zeros of every subexpression linear in t, at distances of its own scale."""
+    offsets = (0, *(sign * Fraction(k, 8) for k in (1, 4, 8, 12, 20, 32) for sign in (1, -1)))
+    return [zero + scale * offset for zero, scale in linear_parts(expression, t) for offset in offsets]
+
+
 def suspects(expression: Expr, t: Symbol) -> list[Fraction]:
-    """Points around the zeros of every subexpression linear in t, at distances of its own scale, and a coarse grid."""
-    found: list[Fraction] = []
-    for node in sympy.preorder_traversal(expression):
-        if not (isinstance(node, Add | Mul | Symbol) and node.free_symbols == {t} and node.is_polynomial(t)):
-            continue
-        polynomial = sympy.Poly(node, t)
-        if polynomial.degree() != 1:
-            continue
-        slope, constant = polynomial.all_coeffs()
-        if not (isinstance(slope, Rational) and isinstance(constant, Rational)):
-            continue
-        zero, scale = -constant / slope, 1 / abs(slope)
-        offsets = (0, *(sign * Rational(k, 8) for k in (1, 4, 8, 12, 20, 32) for sign in (1, -1)))
-        found += [Fraction(int(e.p), int(e.q)) for e in (zero + scale * o for o in offsets)]
+    """These, and a coarse grid."""
     grid = [Fraction(2) ** k for k in range(-20, 21)]
-    return list(dict.fromkeys([*found, *grid, *(-g for g in grid), *(1 - g for g in grid if g < 1)]))
+    around = near_zeros(expression, t)
+    return list(dict.fromkeys([*around, *grid, *(-g for g in grid), *(1 - g for g in grid if g < 1)]))
 
 
 def _defined_rule(enclosure: Enclosure) -> Rule:

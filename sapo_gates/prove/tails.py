@@ -15,7 +15,7 @@ from math import ceil, floor
 from typing import ClassVar, Literal
 
 import sympy
-from sympy import Add, Expr, Mul, Rational, Symbol
+from sympy import Add, Expr, Mul, Pow, Rational, Symbol
 
 from sapo_gates.derive import derivative
 from sapo_gates.functions import substitute
@@ -43,14 +43,22 @@ def expressions_at_infinity(expression: Expr, t: Symbol) -> Iterator[tuple[Expr,
 
 
 def _rational_parts_cancelled(expression: Expr) -> Expr:
-    """Term by term: what is rational in s as one fraction in lowest terms."""
+    """Term by term: what is rational in s as one fraction in lowest terms, with what roots of fractions leave of it."""
     terms = []
     for term in Add.make_args(sympy.expand_mul(expression)):
         rational, rest = [], []
-        for factor in Mul.make_args(term):
+        for factor in Mul.make_args(Mul(*map(_root_split, Mul.make_args(term)))):
             (rational if factor.is_rational_function(S) else rest).append(factor)
         terms.append(sympy.cancel(Mul(*rational)) * Mul(*rest))
     return Add(*terms)
+
+
+def _root_split(factor: Expr) -> Expr:
+    """The root of a fraction as one of its numerator over one of its denominator: that of s^2 is s."""
+    if not (isinstance(factor, Pow) and factor.exp.is_Rational and factor.base.is_rational_function(S)):
+        return factor
+    top, bottom = sympy.fraction(sympy.factor(factor.base))
+    return top**factor.exp / bottom**factor.exp
 
 
 def limit_at_infinity(expression: Expr, t: Symbol, ranges: Mapping[Symbol, Interval]) -> tuple[Limit, Expr] | None:
@@ -117,9 +125,9 @@ class Tail:
         """The values of t from the start to the end."""
         return Interval.of(start, float("inf"))
 
-    def forms(self, expression: Expr) -> list[tuple[Expr, Symbol]]:
-        """Equal expressions in t or in s = 1/t."""
-        return [(form, variable) for form, variable, _ in expressions_at_infinity(expression, self.section.t)]
+    def forms(self, expression: Expr) -> Iterator[tuple[Expr, Symbol]]:
+        """Equal expressions in t or in s = 1/t, dear ones last."""
+        return ((form, variable) for form, variable, _ in expressions_at_infinity(expression, self.section.t))
 
     def in_x(self, parameters: Mapping[Symbol, Rational]) -> "Tail | None":
         """The same in the chart's x, from a binary fraction on that is near its start at these parameters."""
@@ -162,29 +170,32 @@ class Tail:
         t = self.section.t
         weight = substitute(weight, parameters)
         phi = substitute(self.score(weight), parameters)
-        slopes = self.forms(self.outwards * substitute(self.score_slope(weight), parameters))
-        scores = self.forms(phi)
-        for start in self.starts:
-            if _range(weight, {t: Interval.of(start, start)}) is None:  # a tail does not start at a singularity
-                continue
-            beyond = self.beyond(start)
-            for form, variable in scores:
-                range_ = _range(form, {variable: beyond if variable == t else beyond.reciprocal()})
+        # a tail does not start at a singularity
+        starts = [start for start in self.starts if _range(weight, {t: Interval.of(start, start)}) is not None]
+        for form, variable in self.forms(phi):
+            for start in starts:
+                range_ = self._range_beyond(start, form, variable)
                 if range_ is None:
                     continue
                 for sign, signed in ((1, range_), (-1, -range_)):
                     if signed.lower > 0:
                         return TailBound(start, below_number(signed.lower), sign, "enclosure", sympy.sstr(form))
-            at_start = _range(phi, {t: Interval.of(start, start)})
-            if at_start is None or at_start.contains_zero:
-                continue
-            sign = 1 if at_start.is_positive else -1
-            smallest = below_number((at_start if sign > 0 else -at_start).lower)
-            for form, variable in slopes:
-                range_ = _range(form, {variable: beyond if variable == t else beyond.reciprocal()})
-                if range_ is not None and range_.is_nonnegative and smallest > 0:
+        for form, variable in self.forms(self.outwards * substitute(self.score_slope(weight), parameters)):
+            for start in starts:
+                range_ = self._range_beyond(start, form, variable)
+                at_start = _range(phi, {t: Interval.of(start, start)})
+                if range_ is None or not range_.is_nonnegative or at_start is None or at_start.contains_zero:
+                    continue
+                sign = 1 if at_start.is_positive else -1
+                smallest = below_number((at_start if sign > 0 else -at_start).lower)
+                if smallest > 0:
                     return TailBound(start, smallest, sign, "slope", sympy.sstr(self.outwards * form))
         return None
+
+    def _range_beyond(self, start: Fraction, form: Expr, variable: Symbol) -> Interval | None:
+        """The range of a form in t or in s = 1/t, from the start to the end."""
+        beyond = self.beyond(start)
+        return _range(form, {variable: beyond if variable == self.section.t else beyond.reciprocal()})
 
 
 @dataclass(frozen=True)
@@ -208,9 +219,10 @@ class Head(Tail):
         """The values of t from r = 0 to the start."""
         return Interval.of(self.section.t_lower, start, True)
 
-    def forms(self, expression: Expr) -> list[tuple[Expr, Symbol]]:
+    def forms(self, expression: Expr) -> Iterator[tuple[Expr, Symbol]]:
         """Equal expressions in t."""
-        return [(form, self.section.t) for form in (expression, tamed(sympy.cancel, expression))]
+        yield expression, self.section.t
+        yield tamed(sympy.cancel, expression), self.section.t
 
     def in_x(self, parameters: Mapping[Symbol, Rational]) -> "Tail | None":
         """The same in the chart's x, up to a binary fraction that is near its start at these parameters."""

@@ -137,21 +137,29 @@ def growth(gate: Gate, side: Sign, branch: Branch, section: Section, box: Box) -
             if low < 1 < high:  # a box of one point near r = 1 has neighbours on both sides
                 continue
             inner, outer = (low, high) if section.side == "right" else (high, low)
-            try:
-                at_inner, at_outer = (evaluate(gate, side, "weight", e, parameters) for e in (inner, outer))
-            except Undefined:
-                continue
-            if at_outer.lower > at_inner.upper:
-                return Witness(
-                    kind="pair",
-                    r=(str(low), str(high)),
-                    parameters=names(parameters),
-                    enclosure=(shown(at_inner), shown(at_outer))
-                    if section.side == "right"
-                    else (shown(at_outer), shown(at_inner)),
-                    why=f"w grows away from 1: w({outer}) > w({inner})",
-                )
+            found = growth_between(gate, side, inner, outer, parameters)
+            if found is not None:
+                return found
     return None
+
+
+def growth_between(gate: Gate, side: Sign, inner: Rational, outer: Rational, parameters: Point) -> Witness | None:
+    """Two ratios on one side of 1, if w is larger at the one that is farther from it."""
+    try:
+        at_inner, at_outer = (evaluate(gate, side, "weight", ratio, parameters) for ratio in (inner, outer))
+    except Undefined:
+        return None
+    if not at_outer.lower > at_inner.upper:
+        return None
+    low, high = sorted((inner, outer))
+    ranges = (shown(at_inner), shown(at_outer))
+    return Witness(
+        kind="pair",
+        r=(str(low), str(high)),
+        parameters=names(parameters),
+        enclosure=ranges if low == inner else ranges[::-1],
+        why=f"w grows away from 1: w({outer}) > w({inner})",
+    )
 
 
 def dip(gate: Gate, side: Sign, branch: Branch) -> Witness | None:
@@ -159,19 +167,9 @@ def dip(gate: Gate, side: Sign, branch: Branch) -> Witness | None:
     one = Rational(1)
     for parameters in parameter_points(gate, side, branch.all_domains):
         for step in (sign * Rational(1, 2**k) for k in (1, 4, 10, 20, 40) for sign in (-1, 1)):
-            low, high = sorted((one, one + step))
-            try:
-                at_low, at_high = (evaluate(gate, side, "weight", ratio, parameters) for ratio in (low, high))
-            except Undefined:
-                continue
-            if at_low.lower > at_high.upper if high == 1 else at_high.lower > at_low.upper:
-                return Witness(
-                    kind="pair",
-                    r=(str(low), str(high)),
-                    parameters=names(parameters),
-                    enclosure=(shown(at_low), shown(at_high)),
-                    why=f"w grows away from 1: w({one + step}) > w(1)",
-                )
+            found = growth_between(gate, side, one, one + step, parameters)
+            if found is not None:
+                return found
     return None
 
 

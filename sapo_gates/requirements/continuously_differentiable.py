@@ -12,7 +12,7 @@ from sapo_gates.prove import witness
 from sapo_gates.prove.boxes import Closed
 from sapo_gates.prove.case import Case, Settled, first_open
 from sapo_gates.prove.evidence import cells_evidence
-from sapo_gates.prove.joins import Quantity, joins_of
+from sapo_gates.prove.joins import NAMES, Quantity, joins_of
 from sapo_gates.prove.signs import Claim
 from sapo_gates.verdict import Proved, Refuted, Undecided, Verdict
 
@@ -20,9 +20,20 @@ ID = "continuously-differentiable"
 DEFINED: dict[Quantity, Claim] = {"value": "value defined", "weight": "weight defined"}
 
 
+def refute(case: Case) -> Refuted | None:
+    """A jump of f or w, or a pole."""
+    branch = case.scan.branch
+    for join in (join for quantity in case.declares for join in joins_of(branch, quantity)):
+        found = join.witness(case.gate, case.side, f"{join.name} jumps") if join.is_plain else None
+        if found is not None:
+            return Refuted(method="one-sided limits", witness=found, evidence={})
+    found = case.scan.pole()
+    return None if found is None else Refuted(method="pole", witness=found, evidence={})
+
+
 def prove(case: Case) -> Verdict:
     """Inside the sections, then across the breakpoints."""
-    quantities: tuple[Quantity, ...] = ("value", "weight") if case.gate.kind == "value" else ("weight",)
+    quantities = case.declares
     inside: dict[Quantity, tuple[Settled, ...]] = {"weight": case.claim("weight defined")}
     if "value" in quantities:
         inside["value"] = case.claim("value defined")
@@ -35,21 +46,20 @@ def prove(case: Case) -> Verdict:
                 if found is not None:
                     return Refuted(method="definedness", witness=found, evidence={})
     joins = [join for q in quantities for branch in case.branches for join in joins_of(branch, q)]
-    names = {"value": "f", "weight": "w"}
     for join in joins:
         if not join.is_smooth:
-            found = join.witness(case.gate, case.side, f"{names[join.quantity]} jumps")
+            found = join.witness(case.gate, case.side, f"{join.name} jumps")
             if found is not None:
                 return Refuted(method="one-sided limits", witness=found, evidence={})
     for quantity in quantities:
         left = first_open(inside[quantity])
         if left is not None or not all(isinstance(s.outcome, Closed) for s in inside[quantity]):
-            return Undecided(method="definedness", left=f"{names[quantity]} {left or 'is undefined somewhere'}")
+            return Undecided(method="definedness", left=f"{NAMES[quantity]} {left or 'is undefined somewhere'}")
     for join in joins:
         if not (join.is_smooth and join.fills):
             return Undecided(
                 method="one-sided limits",
-                left=f"whether {names[join.quantity]} is continuous at {join.place} is not shown",
+                left=f"whether {join.name} is continuous at {join.place} is not shown",
             )
     claims: list[Claim] = [DEFINED[quantity] for quantity in quantities]
     evidence = cells_evidence(case, *claims)

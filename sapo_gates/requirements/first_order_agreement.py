@@ -18,6 +18,17 @@ from sapo_gates.verdict import Proved, Refuted, Undecided, Verdict
 ID = "first-order-agreement"
 
 
+def refute(case: Case) -> Refuted | None:
+    """w does not tend to 1 at r = 1, or f or w jumps there."""
+    for join in (join for quantity in case.declares for join in joins_of(case.scan.branch, quantity)):
+        if join.is_plain and join.at == join.branch.chart.on_policy:
+            found = join.not_one(case.gate, case.side, approached=True) if join.quantity == "weight" else None
+            found = found or join.witness(case.gate, case.side, f"{join.name} jumps at 1")
+            if found is not None:
+                return Refuted(method=f"{join.name} at 1", witness=found, evidence={})
+    return None
+
+
 def prove(case: Case) -> Verdict:
     """At the breakpoint r = 1 of every branch."""
     for branch in case.branches:

@@ -16,6 +16,18 @@ from sapo_gates.prove.joins import joins_of
 from sapo_gates.verdict import Proved, Refuted, Undecided, Verdict
 
 ID = "monotone-decay"
+RISES = "w jumps upwards, away from r = 1"
+
+
+def refute(case: Case) -> Refuted | None:
+    """A jump upwards, or two ratios between which w grows."""
+    for join in joins_of(case.scan.branch, "weight"):
+        is_sought = join.is_plain and join.at != join.branch.chart.on_policy
+        found = join.witness(case.gate, case.side, RISES, rising=True) if is_sought else None
+        if found is not None:
+            return Refuted(method="jump at a breakpoint", witness=found, evidence={})
+    found = case.scan.growth()
+    return None if found is None else Refuted(method="w at two ratios", witness=found, evidence={})
 
 
 def prove(case: Case) -> Verdict:
@@ -28,7 +40,7 @@ def prove(case: Case) -> Verdict:
     joins = [join for branch in case.branches for join in joins_of(branch, "weight")]
     for join in joins:
         if join.rises is not False:
-            found = join.witness(case.gate, case.side, "w jumps upwards, away from r = 1", rising=True)
+            found = join.witness(case.gate, case.side, RISES, rising=True)
             if found is not None:
                 return Refuted(method="jump at a breakpoint", witness=found, evidence={})
     at_one = [join for join in joins if join.at == join.branch.chart.on_policy and join.is_below_a_side is not False]

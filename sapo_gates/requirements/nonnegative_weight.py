@@ -17,6 +17,12 @@ from sapo_gates.verdict import Proved, Refuted, Undecided, Verdict
 ID = "nonnegative-weight"
 
 
+def refute(case: Case) -> Refuted | None:
+    """w < 0 at some ratio."""
+    found = case.scan.negative()
+    return None if found is None else Refuted(method="w at one ratio", witness=found, evidence={})
+
+
 def prove(case: Case) -> Verdict:
     """Section by section."""
     claims = case.claim("nonnegative")

@@ -25,6 +25,18 @@ OF_PARTS_TOO = (first_order_agreement,)
 """Where one part says what it is at r = 1 and another is 0/0 there, the mixture's weight is a limit."""
 
 
+def refute(case: Case) -> Refuted | None:
+    """w(1) is another number, or w > 1 at some ratio."""
+    branch = case.scan.branch
+    for join in joins_of(branch, "weight"):
+        is_sought = join.is_plain and join.at == branch.chart.on_policy
+        found = join.not_one(case.gate, case.side) if is_sought else None
+        if found is not None:
+            return Refuted(method="w(1)", witness=found, evidence={})
+    found = case.scan.excess()
+    return None if found is None else Refuted(method="w at one ratio", witness=found, evidence={})
+
+
 def prove(case: Case) -> Verdict:
     """w(1) = 1 first: everything else is relative to it."""
     at_one = [

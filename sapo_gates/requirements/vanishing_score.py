@@ -21,6 +21,15 @@ from sapo_gates.verdict import Proved, Refuted, Undecided, Verdict
 ID = "vanishing-score"
 
 
+def refute(case: Case) -> Refuted | None:
+    """A tail of phi that stays away from 0, sought where the numbers look like one."""
+    branch = case.scan.branch
+    if not case.scan.is_heavy:
+        return None
+    found = lower_bounded_tail(case.gate, case.side, Tail(branch, branch.sections[-1]))
+    return None if found is None else Refuted(method="lower bound of phi", witness=found[0], evidence=found[1])
+
+
 def prove(case: Case) -> Verdict:
     """Each parameter cell has one section that reaches to infinity."""
     tails = []

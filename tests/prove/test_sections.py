@@ -12,7 +12,7 @@ from sapo_gates.functions import r
 from sapo_gates.gate import Domain
 from sapo_gates.prove.cell_signs import Unsupported
 from sapo_gates.prove.corners import value_at, zeros
-from sapo_gates.prove.sections import Branch, Chart, branches_of
+from sapo_gates.prove.sections import Branch, Chart, branches_of, in_x
 
 tau = Parameter("tau", "(0, oo)", 10, 12)
 e = Parameter("e", "(0, 1)", "0.2", "0.2")
@@ -140,3 +140,9 @@ def test_a_chart_puts_the_old_policy_at_zero_and_covers_every_ratio(kind: str) -
 def test_a_domain_of_one_value_is_a_cell_of_its_own() -> None:
     assert "[2, 2]" in {str(b.all_domains[c]) for b in branches("Abs(r - c) + Abs(r - 2)", c)}
     assert Rational(2) in Domain.parse("[2, 2]")
+
+
+def test_a_coordinate_s_inverse_is_the_position_again() -> None:
+    for text in ("Piecewise((r, r < 1/3), (1, r < 1), (1/r, r < 5/3), (0, True))", "exp(-Abs(z)) + Max(0, z - 1/3)"):
+        (branch,) = branches(text)
+        assert all(in_x(branch, section, section.position) == branch.chart.x for section in branch.sections)
