@@ -7,15 +7,17 @@ evaluated again on the declared formula itself before it is a witness.
 
 import math
 from bisect import bisect_left
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cached_property
 from heapq import nsmallest
 from itertools import pairwise
+from typing import TypeVar
 
 import sympy
+from flint import arb
 from sympy import Expr, Rational
 
 from sapo_gates.functions import r, substitute, z
@@ -35,7 +37,7 @@ NEAREST, LOWEST, FARTHEST = 100, 60, 90  # powers of 2: how close to 1, to 0 and
 LOG_FARTHEST = 60  # nats
 HEAVY_FROM = 60  # a power of 2
 HEAVY = Fraction(9, 10)  # of phi there what is left at the farthest ratio where it does not vanish
-MAX_CONFIRMED = 4  # numbers that are evaluated on the declared formula in vain before the search is given up
+MAX_CONFIRMED = 4  # places that are evaluated on the declared formula in vain before the search is given up
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,8 +93,8 @@ class Scan:
         right = [(ratio, weight) for ratio, weight in self.weights.items() if ratio > 1]
         left = [(ratio, weight) for ratio, weight in reversed(self.weights.items()) if ratio < 1]
         neighbours = (*pairwise(right), *pairwise(left))
-        rising = [(inner, outer) for (inner, before), (outer, after) in neighbours if after.lower > before.upper]
-        for pair in nsmallest(MAX_CONFIRMED, rising, key=lambda pair: sum(map(_length, pair))):
+        rises = {(inner, outer): after.lower - before.upper for (inner, before), (outer, after) in neighbours}
+        for pair in _plainest({pair: rise for pair, rise in rises.items() if rise > 0}):
             found = growth_between(self.gate, self.side, *map(rational, pair), self.parameters)
             if found is not None:
                 return found
@@ -100,18 +102,19 @@ class Scan:
 
     def excess(self) -> Witness | None:
         """A ratio at which w > 1."""
-        return self._where(lambda weight: bool(weight.lower > 1), "> 1")
+        return self._where(lambda weight: weight.lower - 1, "> 1")
 
     def negative(self) -> Witness | None:
         """A ratio at which w < 0."""
-        return self._where(lambda weight: weight.is_negative, "< 0")
+        return self._where(lambda weight: -weight.upper, "< 0")
 
-    def _where(self, fails: Callable[[Interval], bool], says: str) -> Witness | None:
-        failing = [ratio for ratio, weight in self.weights.items() if fails(weight)]
-        for ratio in map(rational, nsmallest(MAX_CONFIRMED, failing, key=_length)):
+    def _where(self, failure: Callable[[Interval], arb], says: str) -> Witness | None:
+        failures = {(ratio,): failure(weight) for ratio, weight in self.weights.items()}
+        for (at,) in _plainest({place: size for place, size in failures.items() if size > 0}):
             with suppress(Undefined):
+                ratio = rational(at)
                 weight = evaluate(self.gate, self.side, "weight", ratio, self.parameters)
-                if fails(weight):
+                if failure(weight) > 0:
                     return point(ratio, self.parameters, weight, f"w({ratio}) {says}")
         return None
 
@@ -137,9 +140,17 @@ class Scan:
         return bool(behind.lower > (before * Interval.of(least, least)).upper)
 
 
-def _length(ratio: Fraction) -> int:
-    """Of its numerator and denominator, in bits: short witnesses are easier to check by hand."""
-    return ratio.numerator.bit_length() + ratio.denominator.bit_length()
+Place = TypeVar("Place", bound=tuple[Fraction, ...])
+
+
+def _plainest(failures: Mapping[Place, arb]) -> list[Place]:
+    """The first few by size, as far as that is below 1; of equal ones those of the shortest ratios."""
+
+    def order(place: Place) -> tuple[float, int]:
+        bits = sum(ratio.numerator.bit_length() + ratio.denominator.bit_length() for ratio in place)
+        return -min(float(failures[place]), 1.0), bits
+
+    return nsmallest(MAX_CONFIRMED, failures, key=order)
 
 
 def _poles(formula: Expr, section: Section) -> Iterator[Expr]:
