@@ -134,7 +134,7 @@ def certify(
         for sign in SIGNS:
             # where one formula serves both signs, so does one proof
             case = cases.setdefault(loaded.declared(sign), Case(loaded, sign, shared, known=known))
-            case.seek_refutations(requirements_of(profile))
+            case.seek_refutations(cast(Any, requirements_of(profile)))
             case.refuse_nowhere()
             answers += [_answer(one, case, sign) for one in wanted.values()]
     return Certificate(

@@ -95,7 +95,8 @@ class Scan:
         neighbours = (*pairwise(right), *pairwise(left))
         rises = {(inner, outer): after.lower - before.upper for (inner, before), (outer, after) in neighbours}
         for pair in _plainest({pair: rise for pair, rise in rises.items() if rise > 0}):
-            found = growth_between(self.gate, self.side, *map(rational, pair), self.parameters)
+            inner, outer = map(rational, pair)
+            found = growth_between(self.gate, self.side, inner, outer, self.parameters)
             if found is not None:
                 return found
         return None
