@@ -133,6 +133,16 @@ def test_certain_limits_are_found() -> None:
     assert limit(sympy.log(X) * X, X, ABOVE, {}).sign == -1
 
 
+def test_a_power_of_a_parameter_falls_faster_than_the_ratio_grows() -> None:
+    """Like r^-nu, in which what stands before r cancels only in the rate's own spelling."""
+    nu, tau = sympy.symbols("nu tau", positive=True)
+    box = {nu: Range(Rational(0), sympy.oo).span, tau: Range(Rational(0), sympy.oo).span}
+    weight = (1 + (tau + 2) ** 2 * (X + 1 / tau) ** 2 / nu) ** (-nu / 2 - Rational(1, 2))
+    assert limit(weight * (X + 1 + 1 / tau), X, UP, box).is_zero
+    with pytest.raises(Undefined):
+        limit(weight * (X + 1 + 1 / tau) ** 2, X, UP, box)
+
+
 def test_a_removable_singularity_is_filled_by_its_limit_and_a_pole_is_not() -> None:
     assert filled(sympy.tanh(3 * X) / X, X, Rational(0), {}) == 3
     assert filled((1 - sympy.cos(X)) / X**2, X, Rational(0), {}) == Rational(1, 2)

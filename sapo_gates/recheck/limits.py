@@ -6,6 +6,7 @@ to one number.
 """
 
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import reduce
 from math import prod
@@ -131,13 +132,16 @@ def _near(expression: Expr, variable: Symbol, end: Limit, box: Box, rates: int) 
         return limit(equivalent, variable, end, box, rates)
     found = zip(arguments, parts, strict=True)
     decisive = Mul(*(a for a, part in found if part.is_infinite or part.is_zero or not (part.near or part.swings)))
-    rate = limit(sympy.expand(variable * log_slope(decisive, variable)), variable, end, box, rates - 1)
-    # e goes like x^p, or faster, where p is the limit of x (log |e|)'
+    # e goes like x^p, or faster, where p is the limit of x (log |e|)', term by term or expanded
+    terms = [variable * term for term in Add.make_args(log_slope(decisive, variable))]
     sign, grows = prod(part.near for part in parts), -1 if end.is_zero else 1
-    if rate.tends(-grows):
-        return Limit(Span(ZERO, ZERO), sign)
-    if rate.tends(grows) and sign:
-        return Limit(None, sign)
+    for total in (Add(*terms), sympy.expand(Add(*terms))):
+        with suppress(Undefined):
+            rate = limit(total, variable, end, box, rates - 1)
+            if rate.tends(-grows):
+                return Limit(Span(ZERO, ZERO), sign)
+            if rate.tends(grows) and sign:
+                return Limit(None, sign)
     raise Undefined("0 * oo")
 
 
@@ -198,10 +202,11 @@ def _leading(expression: Any, variable: Symbol, choose: Callable[..., int], box:
     match expression:
         case Add():
             degree = choose(degree for _, degree in leading)
-            factor = sympy.expand(Add(*(factor for factor, own in leading if own == degree)))
-            if factor == 0:
+            factor = Add(*(factor for factor, own in leading if own == degree))
+            expanded = sympy.expand(factor)
+            if expanded == 0:
                 raise Undefined("the leading terms cancel")
-            return factor, degree
+            return min(factor, expanded, key=sympy.count_ops), degree
         case Mul():
             return Mul(*(factor for factor, _ in leading)), sum(degree for _, degree in leading)
     (factor, degree), exponent = leading[0], int(expression.exp)
