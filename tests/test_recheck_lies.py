@@ -347,6 +347,10 @@ REFUTATIONS: dict[str, tuple[str, str, Json, Json]] = {  # what is declared, the
         'value = "atan(tan(r))"', "bounded-value", witness("tail", "1", enclosure=(["1", "oo"],)),
         around_one("r", claim="score at least", rule="bound"),
     ),
+    "f as the integral of phi, though it jumps wherever the tangent has a pole, spelled as a quotient": (
+        'value = "atan(sin(r)/cos(r))"', "bounded-value", witness("tail", "1", enclosure=(["1", "oo"],)),
+        around_one("r", claim="score at least", rule="bound"),
+    ),
     "a witness with a note of its own": (
         f'weight = "{CAUCHY}"', "weight(0) <= 1/4", {**witness("point", "1/2"), "note": ""},
         {**around_one(), **LIMIT},

@@ -3,6 +3,8 @@
 A proof speaks of whichever equal spelling of the formula is enclosed best, and equal spellings agree only where both
 exist: (tau*r - r)/(tau - 1) is r, but for tau = 1. So every operation in the text itself has to be defined for every
 parameter value, at all but isolated ratios; those the text fills by its limit, which is the other spelling's value.
+A function of what is divided by 0 there may jump instead, as atan(sin(r)/cos(r)) does, whose slope is 1: it has to be
+defined at those ratios too.
 The text is that of a piece: where a corner is 0 its product is 0, whatever the other factors are there, so that
 Max(0, r - 9)*log(r - 8) is a gate's term for every r > 0. `recheck` and exported functions read it so too.
 
@@ -141,7 +143,8 @@ class _Existence:
             case Pow() | sympy.log():
                 found = [self.cover(form, lambda x: x.is_positive) for form in forms_of(node.args[0])]
                 return None if None in found else found[0]
-        return None if isinstance(node, ENTIRE) else self.cover(node)
+        divides = any(self.prover.t in power.free_symbols for power in node.atoms(Pow) if power.exp.is_negative)
+        return None if isinstance(node, ENTIRE) and not divides else self.cover(node)
 
     def cover(
         self, formula: Expr, settles: Callable[[Interval], bool] = lambda _: True, boxes: int = MANY

@@ -14,7 +14,7 @@ from itertools import pairwise
 from typing import Any, TypeVar, cast
 
 import sympy
-from sympy import Expr, Integer, Symbol
+from sympy import Expr, Integer, Pow, Symbol
 from sympy.core.relational import Relational
 
 from sapo_gates.expression import parse_expression
@@ -192,9 +192,9 @@ class Branch:
 
     @once
     def value_exists(self, section: Section) -> None:
-        """Where f is declared: what its derivative w no longer shows is defined on the section."""
+        """Where f is declared: what its derivative w may no longer show is defined on the section."""
         for node in sympy.preorder_traversal(self.on(section, "value")) if self.kind == "value" else ():
-            lost = isinstance(node, LOST) or section.t not in node.free_symbols
+            lost = isinstance(node, LOST) or section.t not in node.free_symbols or _is_of_a_pole(node, section.t)
             holds = not (lost and is_operation(node)) or is_defined(cast(Expr, node), section.box)
             require(holds, "the value's {} is not shown to be defined", node)
 
@@ -233,6 +233,14 @@ class Branch:
         end = section.t_range.low if inwards > 0 else section.t_range.high
         exists_near(self.on(section, quantity), section.t, end, inwards, section.box)
         return limit_at(self.derivative(section, quantity, order), section.t, end, inwards, section.cell)
+
+
+def _is_of_a_pole(node: Any, t: Symbol) -> bool:
+    """Whether it is a function or root of what is divided by something: atan(sin(r)/cos(r)), of slope 1, jumps."""
+    if isinstance(node, Pow) and node.exp.is_Integer:
+        return False
+    divisions = (power for part in node.args for power in part.atoms(Pow) if power.exp.is_negative)
+    return is_operation(node) and any(t in power.free_symbols for power in divisions)
 
 
 def _cell(branch: Branch, box: Box, entries: Iterable[tuple[str, str, str, str]]) -> Cell:

@@ -8,7 +8,6 @@ Fails: hard clipping for A <= 0, where f = r; f = log r, whose phi is 1 also as 
 Source: requirement 6 of the profile trust-region.
 """
 
-import sympy
 from sympy import Integer
 
 from sapo_gates.prove.case import Case
@@ -62,8 +61,8 @@ def prove(case: Case) -> Verdict:
 
 
 def _unbounded(case: Case, tail: Tail) -> Refuted | None:
-    """By phi, of which f is the integral over log r; unless poles cancel in f', as those of tan do in atan(tan(r))."""
-    if tail.section.value is not None and tail.section.value.has(sympy.tan):
+    """By phi, of which f is the integral over log r; where f exists, for poles may cancel in f', as in atan(tan(r))."""
+    if tail.section.value is not None and case.gap is not None:
         return None
     found = lower_bounded_tail(case.gate, case.side, tail)
     return None if found is None else Refuted(method="phi bounded away from 0", witness=found[0], evidence=found[1])
