@@ -108,6 +108,10 @@ def test_ends_that_are_not_attained_stay_so() -> None:
     assert (positive * positive).is_positive
     assert not span_of(X**2)({X: everything}).is_positive
     assert (Span(arb(0), arb(0)) * everything).is_zero
+    with working_precision():
+        far = Range(Rational(200), Rational(300), True, True).span  # more than e^-200 needs to be told from 0 beside 1
+        for bounded in (1 - sigmoid(X), 1 - sympy.tanh(X), 1 - sympy.erf(X), sympy.coth(X) - 1):
+            assert span_of(bounded)({X: far}).is_positive
 
 
 @pytest.mark.parametrize(

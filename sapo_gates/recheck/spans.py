@@ -188,7 +188,7 @@ FUNCTIONS: dict[Any, Callable[..., Span]] = {
     sympy.cosh: lambda x: x.absolute().increasing(arb.cosh, ZERO, INFINITY),
     sympy.asinh: lambda x: x.increasing(arb.asinh, -INFINITY, INFINITY),
     sympy.atan: lambda x: x.increasing(arb.atan, -arb.pi() / 2, arb.pi() / 2),
-    sigmoid: lambda x: (Span(ONE, ONE) + (-x).exp()).reciprocal(),
+    sigmoid: lambda x: x.increasing(lambda e: 1 / (1 + (-e).exp()), ZERO, ONE),
     sympy.sech: lambda x: FUNCTIONS[sympy.cosh](x).reciprocal(),
     sympy.csch: lambda x: FUNCTIONS[sympy.sinh](x).reciprocal(),
     sympy.coth: lambda x: FUNCTIONS[sympy.tanh](x).reciprocal(),
