@@ -4,7 +4,7 @@ Claim. If `recheck(certificate)` returns, then every requirement marked proved h
 certificate holds, for its sign of A, for every parameter value of the declared domain and every ratio in (0, oo); and
 every one marked refuted fails at the exact place that its witness names.
 
-Trusted base. Python; the parser of gate texts; SymPy's differentiation, substitution, expansion and
+Trusted base. Python; the parser of gate texts; SymPy's rational numbers, differentiation, substitution, expansion and
 polynomials; python-flint's operations on single numbers. No code is shared with the search that made the certificate,
 and whatever cannot be followed is rejected.
 

@@ -107,7 +107,8 @@ def _is_spelled(own: Expr, form: Expr, section: Section) -> bool:
 def continuous(expression: Expr, spelled: Expr, box: Box, t: Symbol) -> bool:
     """Whether the expression is defined and continuous on the box, removable singularities filled.
 
-    Where its own enclosure fails, an equal spelling may have one: its limit where, at isolated t, a denominator is 0.
+    Where its own enclosure fails an equal spelling may have one, which is the limit where, at isolated t, it divides
+    by 0.
     """
     if is_defined(expression, box):
         return True

@@ -49,18 +49,20 @@ def exists_near(formula: Expr, t: Symbol, at: Expr, inwards: int, box: Box) -> N
 
 
 def is_harmless(node: Any, t: Symbol, box: Box) -> bool:
-    """Whether the operation is defined on the box, but for isolated t at most.
+    """Whether the operation on operands that are is defined on the box, but for isolated t at most.
 
-    Those are where d is 0 in 1/d^k, k whole: isolated, if one of d's first derivatives has no zero.
+    Those are where d is 0 in 1/d^k, k whole: isolated, if d or one of its first derivatives has no zero.
     """
     if not is_operation(node) or is_defined(node, box):
         return True
     if not (isinstance(node, Pow) and node.exp.is_Integer):
         return False
+    if node.exp > 0:
+        return True
     slopes = [node.base]
     for _ in range(3):
         slopes.append(slope(slopes[-1], t))
-    return node.exp > 0 or any(everywhere(one, box, lambda x: x.is_positive or x.is_negative) for one in slopes)
+    return any(everywhere(one, box, lambda x: x.is_positive or x.is_negative) for one in slopes)
 
 
 def limit_at(formula: Expr, t: Symbol, at: Expr, inwards: int, box: Box) -> Expr | Limit:
