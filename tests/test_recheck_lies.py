@@ -236,6 +236,10 @@ PROOFS: dict[str, tuple[str, str | None, str, Json]] = {
     "f' = 1 at r = 1, where f jumps": (
         'value = "Piecewise((atan(r-1), r<1),(5+atan(r-1),True))"', None, "unit-peak", around_one(CAUCHY),
     ),
+    "f falls by pi again and again, its derivative is that of atan(r-1)": (
+        'value = "atan(r-1) + atan(sin(r)/cos(r)) - r"', None, "nonnegative-weight",
+        around_one(CAUCHY, claim="weight at least", rule="bound"),
+    ),
     "f is nowhere a number, its derivative has no logarithm to say so": (
         'value = "atan(r-1) + lowergamma(-1, r+2)"', None, "nonnegative-weight",
         around_one(f"{CAUCHY} + exp(-r-2)/(r+2)^2", claim="weight at least", rule="bound"),
