@@ -482,8 +482,10 @@ def drop(maker: Maker, bump: Bump, size: Expr) -> Flaw:
 
 
 def level(maker: Maker, bump: Bump, size: Expr) -> Flaw:
-    """A peak above or below 1."""
-    return Flaw(PEAK, bump.weight * (1 + maker.random.choice([1, -1]) * size), ("point", (ONE,)), (ONE, ONE))
+    """A peak below 1, or above, and then what is around it too."""
+    sign = maker.random.choice([1, -1])
+    where = (ZERO, oo) if sign > 0 else (ONE, ONE)
+    return Flaw(PEAK, bump.weight * (1 + sign * size), ("point", (ONE,)), where)
 
 
 def off_centre(maker: Maker, bump: Bump, _: Expr) -> Flaw:
