@@ -145,11 +145,12 @@ Place = TypeVar("Place", bound=tuple[Fraction, ...])
 
 
 def _plainest(failures: Mapping[Place, arb]) -> list[Place]:
-    """The first few by size, as far as that is below 1; of equal ones those of the shortest ratios."""
+    """The first few: of those that are not much smaller than the largest, or than 1, those of the shortest ratios."""
+    enough = min(max((float(size) for size in failures.values()), default=0.0), 1.0) / 8
 
-    def order(place: Place) -> tuple[float, int]:
+    def order(place: Place) -> tuple[bool, int]:
         bits = sum(ratio.numerator.bit_length() + ratio.denominator.bit_length() for ratio in place)
-        return -min(float(failures[place]), 1.0), bits
+        return float(failures[place]) < enough, bits
 
     return nsmallest(MAX_CONFIRMED, failures, key=order)
 
