@@ -145,12 +145,13 @@ Place = TypeVar("Place", bound=tuple[Fraction, ...])
 
 
 def _plainest(failures: Mapping[Place, arb]) -> list[Place]:
-    """The first few: of those that are not much smaller than the largest, or than 1, those of the shortest ratios."""
-    enough = min(max((float(size) for size in failures.values()), default=0.0), 1.0) / 8
+    """The first few: of those of at least half the largest size, or half of 1, those of the shortest ratios."""
+    sizes = {place: min(float(size), 1.0) for place, size in failures.items()}
+    enough = max(sizes.values(), default=0.0) / 2
 
-    def order(place: Place) -> tuple[bool, int]:
+    def order(place: Place) -> tuple[bool, int, float]:
         bits = sum(ratio.numerator.bit_length() + ratio.denominator.bit_length() for ratio in place)
-        return float(failures[place]) < enough, bits
+        return sizes[place] < enough, bits, -sizes[place]
 
     return nsmallest(MAX_CONFIRMED, failures, key=order)
 
