@@ -233,7 +233,7 @@ def _inverse(branch: Branch, point: Mapping[Symbol, Rational], low: Rational, hi
 
 
 def _may_change_sign(expression: Expr, t: Symbol, *ends: End) -> bool:
-    """Whether it has not one sign at both ends, as far as it is defined there."""
+    """Whether it may have different signs at the two ends; where it is not defined there, it may."""
     with suppress(Undefined):
         low, high = (compiled(expression)({t: Interval.of(end, end)}) for end in ends)
         return not ((low.is_positive and high.is_positive) or (low.is_negative and high.is_negative))

@@ -36,7 +36,7 @@ from sapo_gates.verdict import Sign, Witness
 NEAREST, LOWEST, FARTHEST = 100, 60, 90  # powers of 2: how close to 1, to 0 and to infinity w is looked at
 LOG_FARTHEST = 60  # nats
 HEAVY_FROM = 60  # a power of 2
-HEAVY = Fraction(9, 10)  # of phi there what is left at the farthest ratio where it does not vanish
+HEAVY = Fraction(9, 10)  # a phi that keeps this share of itself from there to the farthest ratio may not vanish
 MAX_CONFIRMED = 4  # places that are evaluated on the declared formula in vain before the search is given up
 
 

@@ -43,7 +43,7 @@ def expressions_at_infinity(expression: Expr, t: Symbol) -> Iterator[tuple[Expr,
 
 
 def _rational_parts_cancelled(expression: Expr) -> Expr:
-    """Term by term: what is rational in s as one fraction in lowest terms, with what roots of fractions leave of it."""
+    """Term by term: what is rational in s as one fraction in lowest terms, after roots of fractions are split."""
     terms = []
     for term in Add.make_args(sympy.expand_mul(expression)):
         rational, rest = [], []

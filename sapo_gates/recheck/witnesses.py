@@ -65,9 +65,9 @@ class Place:
     def limits(self, ratio: Any, quantity: Kind, order: int = 0, less: int = 0) -> list[Limit]:
         """Both one-sided limits of the quantity, or of its derivative of that order, less a number."""
         found = self.branch.limits_at(*self.at(ratio), quantity, order)
-        return [self._less(one, less) for one in found]
+        return [self._limit_less(one, less) for one in found]
 
-    def _less(self, found: Expr | Limit, number: int) -> Limit:
+    def _limit_less(self, found: Expr | Limit, number: int) -> Limit:
         if isinstance(found, Limit):
             return found if found.span is None else Limit(_less(found.span, number))
         return Limit(enclose(found - number, self.box))
@@ -75,7 +75,7 @@ class Place:
     def text(self, ratio: Any, quantity: Kind, less: int = 0) -> list[Limit]:
         """What the text itself says there, if it says anything."""
         there = self.branch.text_at(self.at(ratio)[0], quantity)
-        return [] if there is None else [self._less(there, less)]
+        return [] if there is None else [self._limit_less(there, less)]
 
     def values(self, ratio: Any, quantity: Kind, *sides: int) -> Iterator[Span]:
         """The quantity at the ratio, or as it is approached from the sides: 0 from below, 1 from above."""
