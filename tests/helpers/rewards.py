@@ -25,6 +25,11 @@ def slow_from_the_second_step(completions: Sequence[str], answers: Sequence[str]
     return [float(len(text)) for text in completions]
 
 
+def of_the_length_asked(completions: Sequence[str], rows: Sequence[dict[str, int]]) -> list[float]:
+    """Score completions by how near they are to the length that the problem's row names."""
+    return [-abs(len(text) - row["length"]) for text, row in zip(completions, rows, strict=True)]
+
+
 def returns_none(completions: Sequence[str], answers: Sequence[str]) -> None:
     """Forget to return the rewards."""
 

@@ -163,6 +163,25 @@ def test_a_run_does_not_go_on_with_other_problems(tmp_path, capsys):
     assert error.count("\n") == 1
 
 
+def test_a_run_does_not_go_on_with_other_columns_of_the_rows_that_its_rewards_see(tmp_path, capsys):
+    data, folder = tmp_path / "data.jsonl", tmp_path / "run"
+    rows = [{"question": f"{k}?", "length": k} for k in range(4)]
+    data.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    flags = [f"--data.train=[{{source: {data}, answer: null}}]", '--reward.weights={"rewards:of_the_length_asked": 1}']
+    assert run(folder, *flags, "--reward.weights.equivalence=0", "--steps=2") == 0
+    samples = read_jsonl(folder / "samples" / "step-1.jsonl")
+    lengths = {row["question"]: row["length"] for row in rows}
+    assert len(samples) > 1
+    for row in samples:
+        assert row["answer"] is None
+        off = abs(len(row["completion"]) - lengths[row["question"]])
+        assert row["rewards"]["rewards:of_the_length_asked"] == -off
+    rows[3]["length"] = 9
+    data.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    assert main(["resume", str(folder)]) == 2
+    assert "the problems are not those that the run began with" in capsys.readouterr().err
+
+
 def test_two_evaluations_do_not_write_into_one_folder(tmp_path, capsys):
     out = tmp_path / "out"
     out.mkdir()

@@ -1,6 +1,7 @@
 """Rewards: what is right, what is well formed, and what a hostile answer can do: nothing."""
 
 import asyncio
+import functools
 import os
 import re
 import signal
@@ -8,6 +9,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -23,6 +25,7 @@ from sapo_train.errors import ConfigError, RewardError
 from sapo_train.rewards import extract_answer, math_equivalence, think_answer_format
 from sapo_train.rewards.equivalence import LIMIT
 from sapo_train.rewards.score import RewardConfig, build_reward
+from sapo_train.sources import SourceConfig, read_problems
 
 
 @pytest.mark.parametrize(
@@ -150,10 +153,10 @@ def test_the_format_reward_of_the_paper(text, reward):
     assert think_answer_format(text) == reward
 
 
-def group(*texts, answer="25") -> Group:
+def group(*texts, answer: str | None = "25") -> Group:
     import torch
 
-    prompt = Prompt(problem=Problem("p1", "?", answer), tokens=torch.tensor([1]))
+    prompt = Prompt(problem=Problem("p1", "7+18?", answer, {"level": 3}), tokens=torch.tensor([1]))
     empty = torch.zeros(1)
     return Group(
         prompt=prompt,
@@ -278,6 +281,100 @@ def test_a_reward_that_no_interrupt_reaches_ends_the_process_in_one_line(tmp_pat
     (line,) = (line for line in output.splitlines() if "has not returned" in line)
     says = "reward 'rewards:never_returns_and_takes_the_alarm' has not returned after 5.1 s, asked about 8 completions"
     assert line == f"RewardError: {says}"
+
+
+def sees_the_question(questions, completions):
+    return [float(text.startswith(asked)) for asked, text in zip(questions, completions, strict=True)]
+
+
+def sees_all(*, rows, answers, questions, completions):
+    each = zip(completions, questions, answers, rows, strict=True)
+    return [row["level"] * (text == f"{question} {answer}") for text, question, answer, row in each]
+
+
+def as_trl_has_it(completions, **columns):
+    return [len(columns) if set(columns) == {"answers", "questions", "rows"} else None for _ in completions]
+
+
+class Judge:
+    async def __call__(self, completions, questions):
+        return sees_the_question(questions, completions)
+
+
+judge, of_one_word = Judge(), functools.partial(sees_the_question)
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [("sees_the_question", 1), ("sees_all", 3), ("as_trl_has_it", 3), ("judge", 1), ("of_one_word", 1)],
+)
+def test_a_function_is_given_what_its_parameters_name(name, expected):
+    right = rewards({f"{HERE}:{name}": 1.0}, "7+18? 25", "24")[0]
+    assert right == expected
+
+
+def test_of_the_rows_a_function_sees_that_of_its_sample_when_the_culprit_is_sought():
+    with pytest.raises(RewardError, match=r"raised KeyError: 'grade' for completion 'fine' with answer '25'\."):
+        rewards({f"{HERE}:misses_a_column": 1.0}, "fine", "too")
+
+
+def test_the_functions_of_the_page_score_what_their_task_says():
+    page = (Path(__file__).parents[2] / "docs" / "problems.md").read_text(encoding="utf-8")
+    made: dict[str, Callable[..., list[float]]] = {}
+    exec(page.partition("```python\n")[2].partition("```")[0], made)
+    (problem,) = read_problems(SourceConfig(source="reasoning-gym:chain_sum", options={"size": 1}), rows=True)[0]
+    texts = [f"<answer>{problem.answer}</answer>", "no"]
+    right, wrong = made["by_its_task"](completions=texts, rows=[problem.row] * 2)
+    assert (right, wrong < 1) == (1, True)
+    assert made["brevity"](completions=texts)[1] == 1 / 3
+
+
+def misses_a_column(completions, rows):
+    return [row["grade"] for row in rows]
+
+
+def in_the_singular(completion, answers):
+    return []
+
+
+def as_verl_has_it(completions, answers, extra_info=None):
+    return []
+
+
+def by_place(completions, /, answers):
+    return []
+
+
+def any_number(*completions):
+    return []
+
+
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [
+        ("in_the_singular", r"positional or keyword parameter 'completion'; .*Did you mean 'completions'\?"),
+        ("as_verl_has_it", r"'extra_info'; it is given, by name, those it has of \['completions', 'answers', 'quest"),
+        ("by_place", "positional-only parameter 'completions'"),
+        ("any_number", "variadic positional parameter 'completions'"),
+        ("RewardConfig.limit", "cannot find reward"),
+        ("smallest", "does not tell its parameters"),
+    ],
+)
+def test_a_function_that_asks_for_what_there_is_not_is_refused_before_anything_is_loaded(name, says):
+    with pytest.raises(ConfigError, match=says) as error:
+        build_reward(RewardConfig(weights={f"{HERE}:{name}": 1.0}))
+    assert "\n" not in str(error.value)
+
+
+smallest = min  # a builtin without a signature
+
+
+def test_equivalence_does_not_apply_to_a_problem_without_an_answer():
+    reward = build_reward(RewardConfig(weights={"equivalence": 1.0, f"{HERE}:sees_the_question": 0.5}))
+    (scored,) = reward.score([group("7+18? 25", "no", answer=None)])
+    assert [c.parts for c in scored.completions] == [((f"{HERE}:sees_the_question", value),) for value in (1.0, 0.0)]
+    with pytest.raises(RewardError, match="no reward applies to problem 'p1'"):
+        build_reward(RewardConfig()).score([group("25", answer=None)])
 
 
 def test_rewards_can_be_scaled_by_their_spread_over_the_batch():

@@ -11,6 +11,7 @@ from sapo_train.config import build, load_recipe, merge
 from sapo_train.data import load_problems
 from sapo_train.learn import highest
 from sapo_train.local_engine import LocalEngine
+from sapo_train.rewards.ask import RewardFunction
 from sapo_train.rewards.score import Reward
 from sapo_train.rollouts import roll_out
 from sapo_train.run import RunConfig
@@ -24,7 +25,7 @@ def settings(**advantage) -> RunConfig:
 
 def drawn(policy, run: RunConfig, function):
     problems = load_problems(run.data, policy.tokenizer, policy.vocabulary)
-    reward = Reward({"test": function}, {"test": 1.0})
+    reward = Reward({"test": RewardFunction(function)}, {"test": 1.0})
     return roll_out(LocalEngine(policy), problems, reward, run, World(), 0, lambda name: nullcontext())
 
 
@@ -32,10 +33,10 @@ def spread_for(chosen):
     """Reward the groups whose turn is in `chosen` with a spread, all others with none."""
     turn = -1
 
-    def function(texts, golds):
+    def function(completions, answers):
         nonlocal turn
         rewards = []
-        for k in range(len(texts)):
+        for k in range(len(completions)):
             turn += k % 3 == 0
             rewards.append(float(k % 3) if turn in chosen else 1.0)
         return rewards

@@ -2,12 +2,14 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pyarrow
 import pyarrow.parquet
 import pytest
 
 from sapo_train.config import build
+from sapo_train.data import DataConfig
 from sapo_train.errors import ConfigError, DataError
 from sapo_train.sources import ArithmeticConfig, Problem, SourceConfig, arithmetic, read_problems
 
@@ -28,7 +30,7 @@ def test_held_out_sums_are_trained_on_in_neither_order():
     assert len(train) + len(held_out) == 625
     assert 200 <= len(held_out) <= 201
     assert pairs(train) & pairs(held_out) == set()
-    assert all(eval(p.id) == int(p.answer) for p in train + held_out)
+    assert all(str(eval(p.id)) == p.answer for p in train + held_out)
     assert train[0].question == f"What is {train[0].id}? Answer with a number."
 
 
@@ -147,6 +149,37 @@ def test_columns_are_mapped(tmp_path):
     assert (problem.id, problem.question, problem.answer) == ("one", "1+1?", "2")
 
 
+@pytest.mark.parametrize("kind", [as_jsonl, as_parquet, as_dataset_folder])
+def test_whole_rows_are_kept_for_rewards_that_ask_for_them_alone(tmp_path, kind, no_hub):
+    (tmp_path / "data").mkdir()
+    source = SourceConfig(source=kind(tmp_path / "data"))
+    assert [p.row for p in read_problems(source, rows=True)[0]] == ROWS
+    assert [p.row for p in read_problems(source)[0]] == [{}] * len(ROWS)
+
+
+def test_problems_may_have_no_answer_where_none_is_compared(tmp_path):
+    path = tmp_path / "p.jsonl"
+    path.write_text(json.dumps({"question": "Write a poem."}))
+    (problem,) = read(source=str(path), answer=None)
+    assert problem.answer is None
+    for fields in ({"rules": ["boxed"]}, {"held_out": 1}):
+        with pytest.raises(ConfigError, match="answer=null of 'p' leaves nothing for"):
+            build(SourceConfig, {"source": "p", "answer": None, **fields})
+    with pytest.raises(ConfigError, match=r"data\.evaluate has a source with answer=null"):
+        build(DataConfig, {"evaluate": [{"source": "p", "answer": None}]})
+
+
+def test_a_scorer_of_reasoning_gym_finds_in_the_row_what_it_needs():
+    import reasoning_gym
+
+    (problem,) = read_problems(
+        SourceConfig(source="reasoning-gym:graph_color", answer=None, options={"size": 1}), True
+    )[0]
+    score: Any = reasoning_gym.get_score_answer_fn(problem.row["metadata"]["source_dataset"])
+    assert problem.answer is None  # a graph has many colourings
+    assert score(json.dumps(problem.row["metadata"]["possible_answer"]), problem.row) == 1
+
+
 def test_an_answer_in_which_the_rules_find_none_is_refused(tmp_path):
     path = tmp_path / "p.jsonl"
     path.write_text(json.dumps({"question": "1+1?", "answer": "two"}))
@@ -157,13 +190,13 @@ def test_an_answer_in_which_the_rules_find_none_is_refused(tmp_path):
 def test_rows_of_gsm8k_are_read_with_their_answers_at_the_end_of_the_solution():
     problems = read(source=str(GSM8K), rules=("hashes",))
     assert len(problems) == 12
-    assert all(p.answer.replace(",", "").isdigit() for p in problems)
+    assert all(str(p.answer).replace(",", "").isdigit() for p in problems)
 
 
 def test_reasoning_gym_makes_problems_by_task_and_seed():
     problems = read(source="reasoning-gym:chain_sum", options={"size": 5, "seed": 1})
     assert len(problems) == 5
-    assert all(p.answer.lstrip("-").isdigit() for p in problems)
+    assert all(str(p.answer).lstrip("-").isdigit() for p in problems)
     assert problems == read(source="reasoning-gym:chain_sum", options={"size": 5, "seed": 1})
     assert problems != read(source="reasoning-gym:chain_sum", options={"size": 5, "seed": 2})
 

@@ -196,7 +196,7 @@ def _settings(policy: Policy, evaluation: Evaluation, prompts: Sequence[Prompt])
         weights.update(tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy())
     asked = hashlib.sha256()
     for prompt in prompts:
-        asked.update(prompt.tokens.numpy().tobytes() + prompt.problem.answer.encode())
+        asked.update(prompt.tokens.numpy().tobytes() + (prompt.problem.answer or "").encode())
     decisive = plain(evaluation.config)
     del decisive["batch"], decisive["every"]
     return {

@@ -107,7 +107,7 @@ def _read_recipe(name: str, above: tuple[Path, ...]) -> dict[str, Any]:
     path = find_recipe(name)
     shipped = sorted(p.name for p in RECIPES.glob("*.yaml"))
     if path is None:
-        raise ConfigError(f"no recipe {name!r}: neither a file nor one of {shipped}.{_nearest(name, shipped)}")
+        raise ConfigError(f"no recipe {name!r}: neither a file nor one of {shipped}.{nearest(name, shipped)}")
     try:
         values = yaml.load(path.read_text(encoding="utf-8"), _Recipe)
     except (yaml.YAMLError, UnicodeDecodeError) as error:
@@ -210,7 +210,8 @@ def _help(cls: type) -> dict[str, str]:
     return {key: " ".join(value.get("description", "").split()) for key, value in schema["properties"].items()}
 
 
-def _nearest(name: str, names: Sequence[str]) -> str:
+def nearest(name: str, names: Sequence[str]) -> str:
+    """Offer the name that a slip of the pen may have missed, if one is near."""
     close = difflib.get_close_matches(name, names, n=1)
     return f" Did you mean {close[0]!r}?" if close else ""
 
@@ -245,7 +246,7 @@ def _one_line(cls: type, error: ValidationError) -> str:
         section = _section(cls, parents)
         names = [field.name for field in dataclasses.fields(section)] if dataclasses.is_dataclass(section) else []
         where = ".".join(str(part) for part in parents) or "a run"
-        near = _nearest(str(key), names) or _elsewhere(cls, str(key))
+        near = nearest(str(key), names) or _elsewhere(cls, str(key))
         return f"unknown key {name}; {where} has {names}.{near}"
     if first["type"] == "value_error":
         return str(first["ctx"]["error"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import json
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -43,6 +44,10 @@ class DataConfig:
         check(
             not any(source.held_out for source in self.evaluate),
             "data.evaluate holds out nothing: held_out belongs to a source under data.train.",
+        )
+        check(
+            all(source.answer is not None for source in self.evaluate),
+            "data.evaluate has a source with answer=null: its answers are compared with the right one.",
         )
         check(self.max_prompt >= 1, f"data.max_prompt={self.max_prompt} must be at least 1.")
 
@@ -88,18 +93,21 @@ def mixture(weights: Sequence[float], seed: int, number: int) -> np.ndarray:
     return np.minimum(np.searchsorted(bounds, points, side="right"), len(weights) - 1)
 
 
-def load_problems(config: DataConfig, tokenizer: PreTrainedTokenizerBase, vocabulary: int | None = None) -> Problems:
+def load_problems(
+    config: DataConfig, tokenizer: PreTrainedTokenizerBase, vocabulary: int | None = None, rows: bool = False
+) -> Problems:
     """Read or make the problems and put them through the model's chat template.
 
     Args:
         config: where they come from.
         tokenizer: with a chat template.
         vocabulary: rows of the model's embedding; no token may lie beyond.
+        rows: keep all columns of each problem, for rewards that ask for them.
 
     Raises:
         DataError: a source or row that cannot be used, or nothing left to train on.
     """
-    sources = [read_problems(source) for source in config.train]
+    sources = [read_problems(source, rows) for source in config.train]
     train = [list(encoded(mine, tokenizer, config.system, vocabulary)) for mine, _ in sources]
     evaluated = [problem for _, held_out in sources for problem in held_out]
     evaluated += [problem for source in config.evaluate for problem in read_problems(source)[0]]
@@ -157,7 +165,11 @@ def verify_problems(problems: Problems, stored: Path) -> None:
     sides = [*problems.train, problems.held_out]
     asked = hashlib.sha256()
     for prompt in (prompt for side in sides for prompt in side):
-        asked.update(prompt.tokens.numpy().tobytes() + prompt.problem.answer.encode())
+        problem = prompt.problem
+        asked.update(prompt.tokens.numpy().tobytes() + (problem.answer or "").encode())
+        if problem.row:
+            # of a value that is not JSON's the type counts: its text may hold an address
+            asked.update(json.dumps(problem.row, skipkeys=True, default=lambda value: type(value).__name__).encode())
     numbers = [len(side) for side in sides]
     now = {"train": numbers[:-1], "held_out": numbers[-1], "dropped": problems.dropped, "sha256": asked.hexdigest()}
     if not stored.exists():

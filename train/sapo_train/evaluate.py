@@ -125,6 +125,7 @@ class Evaluation:
 
     def _result(self, prompt: Prompt, drawn: Sequence[Sampled]) -> Result:
         texts, problem = tuple(sampled.text for sampled in drawn), prompt.problem
+        assert problem.answer is not None  # a source without answers has nothing held out
         (classes,) = judge([(texts, problem.answer)], self.rules)
         return Result(
             id=problem.id,

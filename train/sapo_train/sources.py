@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Hashable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -31,8 +31,8 @@ class SourceConfig:
     """Dataset: which of its splits."""
     question: str = "question"
     """Column that is asked."""
-    answer: str = "answer"
-    """Column that is right."""
+    answer: str | None = "answer"
+    """Column that is right; null: there is none, and functions of yours do the judging."""
     rules: tuple[AnswerRule, ...] = ()
     """Where in that column the right answer stands, such as [hashes] in openai/gsm8k; none: it is the whole column."""
     weight: float = 1.0
@@ -50,6 +50,11 @@ class SourceConfig:
             f"weight={self.weight} of {self.source!r} must be positive; leave out a source that should give nothing.",
         )
         check(self.held_out >= 0, f"held_out={self.held_out} of {self.source!r} must be at least 0.")
+        check(
+            self.answer is not None or not (self.rules or self.held_out),
+            f"answer=null of {self.source!r} leaves nothing for rules={list(self.rules)} or held_out={self.held_out}: "
+            "held-out answers are compared with the right one.",
+        )
         made = self.source == "arithmetic" or self.source.startswith(REASONING_GYM)
         check(
             made or not self.options,
@@ -77,11 +82,12 @@ class Problem:
 
     id: str
     question: str
-    answer: str
+    answer: str | None  # None: the source has none
+    row: Mapping[str, Any] = field(default_factory=dict, compare=False)  # all columns, where they are asked for
 
 
-def read_problems(config: SourceConfig) -> tuple[list[Problem], list[Problem]]:
-    """Return the problems of a source, (to train on, held out).
+def read_problems(config: SourceConfig, rows: bool = False) -> tuple[list[Problem], list[Problem]]:
+    """Return the problems of a source, (to train on, held out), with `rows` each with all columns that it has.
 
     Raises:
         ConfigError: options that the generator does not take.
@@ -92,7 +98,7 @@ def read_problems(config: SourceConfig) -> tuple[list[Problem], list[Problem]]:
         problems = list(arithmetic(build(ArithmeticConfig, config.options)))
         same = lambda problem: frozenset(problem.id.split("+"))  # noqa: E731
     else:
-        problems = [_problem(row, where, config) for where, row in _rows(config)]
+        problems = [_problem(row, where, config, rows) for where, row in _rows(config, rows)]
     if not problems:
         raise DataError(f"{config.source} holds no problem.")
     train, held_out = _hold_out(problems, config.held_out, same)
@@ -106,7 +112,8 @@ def arithmetic(config: ArithmeticConfig) -> Iterator[Problem]:
     for a in range(1, config.largest + 1):
         for b in range(a, config.largest + 1):
             for x, y in sorted({(a, b), (b, a)}):
-                yield Problem(f"{x}+{y}", config.template.format(a=x, b=y), str(x + y))
+                question, answer = config.template.format(a=x, b=y), str(x + y)
+                yield Problem(f"{x}+{y}", question, answer, {"question": question, "answer": answer, "a": x, "b": y})
 
 
 def _hold_out(
@@ -125,15 +132,15 @@ def _hold_out(
     return train, held_out
 
 
-def _rows(config: SourceConfig) -> Iterator[tuple[str, Any]]:
-    """Yield where each row stands and what it is."""
+def _rows(config: SourceConfig, whole: bool) -> Iterator[tuple[str, Any]]:
+    """Yield where each row stands and what it is, as far as it is needed or `whole`."""
     if config.source.startswith(REASONING_GYM):
         return _reasoning_gym(config)
     if config.source.endswith((".jsonl", ".json")):
         return _jsonl(Path(config.source))
     if config.source.endswith(".parquet"):
-        return _parquet(Path(config.source), config)
-    return _dataset(config)
+        return _parquet(Path(config.source), config, whole)
+    return _dataset(config, whole)
 
 
 def _jsonl(path: Path) -> Iterator[tuple[str, Any]]:
@@ -150,14 +157,14 @@ def _jsonl(path: Path) -> Iterator[tuple[str, Any]]:
         raise DataError(f"cannot read problems from {path}: {error}.") from None
 
 
-def _parquet(path: Path, config: SourceConfig) -> Iterator[tuple[str, Any]]:
+def _parquet(path: Path, config: SourceConfig, whole: bool) -> Iterator[tuple[str, Any]]:
     import pyarrow
     import pyarrow.parquet
 
     try:
         file = pyarrow.parquet.ParquetFile(path)
         _need_columns(config, file.schema_arrow.names)
-        wanted = [name for name in ("id", config.question, config.answer) if name in file.schema_arrow.names]
+        wanted = _wanted(config, file.schema_arrow.names, whole)
         rows = (row for batch in file.iter_batches(columns=wanted) for row in batch.to_pylist())
         for number, row in enumerate(rows, 1):
             yield f"{path}, row {number}", row
@@ -165,7 +172,7 @@ def _parquet(path: Path, config: SourceConfig) -> Iterator[tuple[str, Any]]:
         raise DataError(f"cannot read problems from {path}: {_line(error)}.") from None
 
 
-def _dataset(config: SourceConfig) -> Iterator[tuple[str, Any]]:
+def _dataset(config: SourceConfig, whole: bool) -> Iterator[tuple[str, Any]]:
     import datasets
 
     datasets.disable_progress_bars()
@@ -178,7 +185,7 @@ def _dataset(config: SourceConfig) -> Iterator[tuple[str, Any]]:
         ) from None
     assert isinstance(rows, datasets.Dataset)
     _need_columns(config, rows.column_names)
-    wanted = [name for name in ("id", config.question, config.answer) if name in rows.column_names]
+    wanted = _wanted(config, rows.column_names, whole)
     for number, row in enumerate(rows.select_columns(wanted), 1):
         yield f"{config.source}[{config.split}], row {number}", row
 
@@ -199,28 +206,32 @@ def _reasoning_gym(config: SourceConfig) -> Iterator[tuple[str, Any]]:
         raise ConfigError(f"source {config.source!r} with options {config.options}: {_line(error)}.") from None
 
 
+def _wanted(config: SourceConfig, names: Sequence[str], whole: bool) -> list[str]:
+    return [name for name in names if whole or name in ("id", config.question, config.answer)]
+
+
 def _need_columns(config: SourceConfig, names: Sequence[str]) -> None:
     for column in (config.question, config.answer):
-        if column not in names:
+        if column is not None and column not in names:
             raise DataError(f"{config.source} has no column {column!r}; it has {sorted(names)}: name those to use.")
 
 
-def _problem(row: Any, where: str, config: SourceConfig) -> Problem:
+def _problem(row: Any, where: str, config: SourceConfig, whole: bool) -> Problem:
     if not isinstance(row, dict):
         raise DataError(f"{where} must be an object, not {type(row).__name__}.")
-    for column in (config.question, config.answer):
+    for column in filter(None, (config.question, config.answer)):
         value = row.get(column)
         if not isinstance(value, str | int | float) or isinstance(value, bool) or not str(value).strip():
             raise DataError(f"{where} has {column}={value!r}; it must be non-empty text. Columns: {sorted(row)}.")
-    answer = str(row[config.answer])
-    if config.rules:
+    answer = None if config.answer is None else str(row[config.answer])
+    if answer is not None and config.rules:
         found = extract_answer(answer, config.rules)
         if not found:
             raise DataError(
                 f"{where} has {config.answer}={answer[:80]!r}, in which {list(config.rules)} find no answer."
             )
         answer = found
-    return Problem(str(row.get("id", where)), str(row[config.question]), answer)
+    return Problem(str(row.get("id", where)), str(row[config.question]), answer, row if whole else {})
 
 
 def _line(error: Exception) -> str:

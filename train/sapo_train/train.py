@@ -45,6 +45,7 @@ def train(run: RunConfig, folder: Path) -> dict[str, Any]:
         Stopped: SIGTERM came.
     """
     require(run.tracking)
+    reward = build_reward(run.reward)
     world = connect(run.launch, run.groups_per_minibatch)
     certified = take_gate(run.objective, run.allow_uncertified, folder / "certificate.json", world)
     start = checkpoints.latest(folder / "checkpoints")
@@ -62,7 +63,7 @@ def train(run: RunConfig, folder: Path) -> dict[str, Any]:
         checkpoints.verify_run(start, run)
         checkpoints.verify_certificate(start, certified.certificate)
         checkpoints.load_optimizer(start, optimizer, place.updates)
-    problems, reward = load_problems(run.data, policy.tokenizer, policy.vocabulary), build_reward(run.reward)
+    problems = load_problems(run.data, policy.tokenizer, policy.vocabulary, reward.reads_rows)
     if world.writes:
         verify_problems(problems, folder / "problems.json")
     objective = build_objective(run.objective, certified, run.sampling.max_tokens)

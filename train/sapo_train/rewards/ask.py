@@ -6,42 +6,80 @@ import asyncio
 import inspect
 import signal
 import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
-from sapo_train.errors import RewardError
+from sapo_train.config import nearest
+from sapo_train.errors import ConfigError, RewardError
 from sapo_train.view import end_at_once
 
 LARGEST = 1e30  # beyond it a standard deviation of rewards overflows
 GRACE = 5.0  # seconds from the interrupts to the end of the process, for a function that none of them reaches
 
-RewardFunction = Callable[[Sequence[str], Sequence[str]], Any]
+COLUMNS = ("completions", "answers", "questions", "rows")
+Columns = Mapping[str, Sequence[Any]]  # each of COLUMNS, with one item for each completion
+
+
+@dataclass(frozen=True)
+class RewardFunction:
+    """A function, and which columns it asks for by the names of its parameters."""
+
+    function: Callable[..., Any]
+    asks: tuple[str, ...] = ("completions", "answers")
+
+    def __call__(self, columns: Columns) -> Any:
+        """Give it what it asks for."""
+        return self.function(**{name: columns[name] for name in self.asks})
+
+
+def reward_function(path: str, function: Callable[..., Any]) -> RewardFunction:
+    """Read from a function's parameters what it asks for; `**kwargs` asks for every column.
+
+    Raises:
+        ConfigError: a parameter that no column is meant by, with a default or without.
+    """
+    try:
+        parameters = inspect.signature(function).parameters.values()
+    except (TypeError, ValueError):
+        raise ConfigError(
+            f"reward {path!r} does not tell its parameters; name a function of {list(COLUMNS)} that calls it."
+        ) from None
+    by_name = {inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY}
+    asked = [p for p in parameters if p.kind is not inspect.Parameter.VAR_KEYWORD]
+    for parameter in asked:
+        if parameter.name not in COLUMNS or parameter.kind not in by_name:
+            raise ConfigError(
+                f"reward {path!r} has the {parameter.kind.description} parameter {parameter.name!r}; it is given, by "
+                f"name, those it has of {list(COLUMNS)}.{nearest(parameter.name, COLUMNS)}"
+            )
+    every = len(asked) < len(parameters)
+    return RewardFunction(function, COLUMNS if every else tuple(p.name for p in asked))
 
 
 class TookTooLong(BaseException):
     """Raised inside a function whose time is up; no `except Exception` of its own keeps it."""
 
 
-def ask(
-    name: str, function: RewardFunction, texts: Sequence[str], golds: Sequence[str], limit: float
-) -> list[float | None]:
+def ask(name: str, function: RewardFunction, columns: Columns, limit: float) -> list[float | None]:
     """Return what a function of the user's, sync or async, says of each completion; None: it does not apply.
 
     Raises:
         RewardError: an exception, no answer within `limit` seconds, or values that are no numbers, naming the sample.
     """
+    texts = columns["completions"]
     lost = f"reward {name!r} has not returned after {limit + GRACE:g} s, asked about {len(texts)} completions"
     try:
-        values = _values(function, texts, golds, limit, lost)
+        values = _values(function, columns, limit, lost)
     except TookTooLong:
         share = max(1.0, limit / len(texts))
-        culprit = _culprit(function, texts, golds, share) or f", none of which takes {share:.3g} s alone"
+        culprit = _culprit(function, columns, share) or f", none of which takes {share:.3g} s alone"
         raise RewardError(
             f"reward {name!r} took more than reward.limit={limit:g} s for {len(texts)} completions{culprit}."
         ) from None
     except (Exception, SystemExit) as error:
-        culprit = _culprit(function, texts, golds, limit)
+        culprit = _culprit(function, columns, limit)
         raise RewardError(f"reward {name!r} raised {type(error).__name__}: {error}{culprit}.") from error
     if not isinstance(values, list):
         raise RewardError(f"reward {name!r} returned {values!r}; it must return one number for each completion.")
@@ -58,9 +96,9 @@ def ask(
     return [None if value is None else float(value) for value in values]
 
 
-def _values(function: RewardFunction, texts: Sequence[str], golds: Sequence[str], limit: float, lost: str) -> Any:
+def _values(function: RewardFunction, columns: Columns, limit: float, lost: str) -> Any:
     with _within(limit, lost):
-        values = function(texts, golds)
+        values = function(columns)
         if inspect.isawaitable(values):
             values = asyncio.run(_await(values))
         return list(values) if isinstance(values, Iterable) else values  # a generator works only now
@@ -96,12 +134,13 @@ def _within(seconds: float, lost: str) -> Iterator[None]:
         last.cancel()
 
 
-def _culprit(function: RewardFunction, texts: Sequence[str], golds: Sequence[str], limit: float) -> str:
+def _culprit(function: RewardFunction, columns: Columns, limit: float) -> str:
     """Ask again one by one to name the sample; a function that fails only on the whole batch names none."""
-    for text, gold in zip(texts, golds, strict=True):
-        sample = f" for completion {text[:200]!r} with answer {gold[:200]!r}"
+    for k, (text, gold) in enumerate(zip(columns["completions"], columns["answers"], strict=True)):
+        sample = f" for completion {text[:200]!r} with answer {gold and gold[:200]!r}"
+        alone = {name: column[k : k + 1] for name, column in columns.items()}
         try:
-            _values(function, [text], [gold], limit, f"a reward does not return{sample}")
+            _values(function, alone, limit, f"a reward does not return{sample}")
         except (Exception, SystemExit, TookTooLong):
             return sample
     return ""

@@ -12,7 +12,7 @@ from typing import Any
 from sapo_train.batch import Completion, Group
 from sapo_train.config import check, config
 from sapo_train.errors import ConfigError, RewardError
-from sapo_train.rewards.ask import RewardFunction, ask
+from sapo_train.rewards.ask import Columns, RewardFunction, ask, reward_function
 from sapo_train.rewards.equivalence import equivalences
 from sapo_train.rewards.text import ANSWER_RULES, AnswerRule, extract_answer, think_answer_format
 
@@ -24,8 +24,9 @@ class RewardConfig:
     """What is rewarded: the weighted sum of the rewards that apply."""
 
     weights: dict[str, float] = field(default_factory=lambda: {"equivalence": 1.0})
-    """Reward: weight. 'equivalence', 'think-answer-format', or a function 'package.module:name' of (completions,
-    answers) that returns one number (or None: not applicable) for each; it may be async."""
+    """Reward: weight. 'equivalence', 'think-answer-format', or a function 'package.module:name' that returns one number
+    (or None: not applicable) for each completion; it may be async. Its parameters are any of: completions, answers,
+    questions, rows."""
     scale: bool = False
     """Divide each reward by its standard deviation (ddof 0) over the batch before it is weighted; one that is the same
     for every completion is left as it is."""
@@ -54,6 +55,11 @@ class Reward:
     scale: bool = False
     limit: float = 600.0
 
+    @property
+    def reads_rows(self) -> bool:
+        """Does a function ask for what else a problem's source says of it?"""
+        return any("rows" in function.asks for function in self.functions.values())
+
     def score(self, groups: Sequence[Group]) -> list[Group]:
         """Give every completion its reward.
 
@@ -63,12 +69,16 @@ class Reward:
         if not groups:  # a process that had no prompt to draw
             return []
         where = [(group, k) for group in groups for k in range(len(group.completions))]
-        texts = [group.completions[k].text for group, k in where]
-        golds = [group.prompt.problem.answer for group, _ in where]
-        columns = {name: self._column(name, texts, golds) for name in self.functions}
+        given = {
+            "completions": [group.completions[k].text for group, k in where],
+            "answers": [group.prompt.problem.answer for group, _ in where],
+            "questions": [group.prompt.problem.question for group, _ in where],
+            "rows": [group.prompt.problem.row for group, _ in where],
+        }
+        values = {name: self._values(name, given) for name in self.functions}
         scored = iter(range(len(where)))
         return [
-            replace(group, completions=tuple(self._sum(group, c, columns, next(scored)) for c in group.completions))
+            replace(group, completions=tuple(self._sum(group, c, values, next(scored)) for c in group.completions))
             for group in groups
         ]
 
@@ -89,17 +99,17 @@ class Reward:
 
         return [replace(group, completions=tuple(map(rescaled, group.completions))) for group in groups]
 
-    def _column(self, name: str, texts: list[str], golds: list[str]) -> list[float | None]:
+    def _values(self, name: str, given: Columns) -> list[float | None]:
         """What one reward says; built-in ones have limits for each answer instead of one for all."""
         if name in BUILT_IN:
-            return list(self.functions[name](texts, golds))
-        return ask(name, self.functions[name], texts, golds, self.limit)
+            return list(self.functions[name](given))
+        return ask(name, self.functions[name], given, self.limit)
 
-    def _sum(self, group: Group, completion: Any, columns: dict[str, list[float | None]], at: int) -> Any:
-        parts = tuple((name, value) for name, column in columns.items() if (value := column[at]) is not None)
+    def _sum(self, group: Group, completion: Any, values: dict[str, list[float | None]], at: int) -> Any:
+        parts = tuple((name, value) for name, of in values.items() if (value := of[at]) is not None)
         if not parts:
             raise RewardError(
-                f"no reward applies to problem {group.prompt.problem.id!r}: {list(columns)} all returned None for "
+                f"no reward applies to problem {group.prompt.problem.id!r}: {list(values)} all returned None for "
                 f"{completion.text[:200]!r}."
             )
         return replace(completion, parts=parts, reward=sum(self.weights[name] * value for name, value in parts))
@@ -109,11 +119,13 @@ def build_reward(config: RewardConfig) -> Reward:
     """Find the functions that the configuration names.
 
     Raises:
-        ConfigError: a dotted path that leads nowhere.
+        ConfigError: a dotted path that leads nowhere, or a function that asks for what there is not.
     """
-    made: dict[str, RewardFunction] = {
-        "equivalence": lambda texts, golds: answers_right(texts, golds, config.answer),
-        "think-answer-format": lambda texts, golds: [think_answer_format(text) for text in texts],
+    made = {
+        "equivalence": RewardFunction(lambda completions, answers: answers_right(completions, answers, config.answer)),
+        "think-answer-format": RewardFunction(
+            lambda completions: [think_answer_format(text) for text in completions], ("completions",)
+        ),
     }
     return Reward(
         {name: made.get(name) or _import(name) for name in config.weights},
@@ -123,12 +135,15 @@ def build_reward(config: RewardConfig) -> Reward:
     )
 
 
-def answers_right(texts: Sequence[str], golds: Sequence[str], rules: tuple[AnswerRule, ...]) -> list[float]:
-    """Extract each answer and compare it: 1 right, 0 wrong or absent."""
+def answers_right(
+    texts: Sequence[str], golds: Sequence[str | None], rules: tuple[AnswerRule, ...]
+) -> list[float | None]:
+    """Extract each answer and compare it: 1 right, 0 wrong or absent, None where the problem has no right answer."""
     answers = [extract_answer(text, rules) for text in texts]
-    asked = [(answer, gold) for answer, gold in zip(answers, golds, strict=True) if answer is not None]
+    pairs = list(zip(answers, golds, strict=True))
+    asked = [(answer, gold) for answer, gold in pairs if answer is not None and gold is not None]
     verdicts = iter(equivalences(asked))
-    return [float(answer is not None and next(verdicts)) for answer in answers]
+    return [None if gold is None else float(answer is not None and next(verdicts)) for answer, gold in pairs]
 
 
 def _import(path: str) -> RewardFunction:
@@ -142,4 +157,4 @@ def _import(path: str) -> RewardFunction:
         ) from None
     if not callable(function):
         raise ConfigError(f"reward {path!r} is {type(function).__name__}, not a function.")
-    return function
+    return reward_function(path, function)
