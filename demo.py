@@ -176,7 +176,7 @@ def train(quick: bool) -> None:
 
     flags = [f"--objective.gate={CERTIFICATES}/{TRAINED}.json", *(f"--{flag}" for flag in QUICK if quick)]
     try:
-        run = build(RunConfig, merge(load_recipe("demo.yaml"), parse_flags(flags)))
+        run = build(RunConfig, merge(load_recipe("demo.yaml"), parse_flags(RunConfig, flags)))
         begin(RUN, run)
         summary = run_training(run, RUN)
     except TrainError as error:

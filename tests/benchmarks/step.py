@@ -45,7 +45,7 @@ def ours(steps: int, flags: list[str]) -> dict[str, float]:
     from sapo_train.run_folder import begin
     from sapo_train.train import train
 
-    run = build(RunConfig, merge(load_recipe("demo.yaml"), parse_flags([*WORK, f"--steps={steps}", *flags])))
+    run = build(RunConfig, merge(load_recipe("demo.yaml"), parse_flags(RunConfig, [*WORK, f"--steps={steps}", *flags])))
     with tempfile.TemporaryDirectory() as folder:
         begin(Path(folder), run)
         train(run, Path(folder))

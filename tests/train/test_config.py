@@ -12,7 +12,7 @@ from sapo_train.run import RunConfig
 
 
 def resolve(recipe, *flags):
-    return build(RunConfig, merge(recipe, parse_flags(flags)))
+    return build(RunConfig, merge(recipe, parse_flags(RunConfig, flags)))
 
 
 def test_flag_wins_over_the_recipe_and_the_recipe_over_the_default():
@@ -32,6 +32,16 @@ def test_a_flag_reaches_one_item_of_a_list_by_its_number():
 
 def test_a_bare_flag_is_true_and_dashes_are_underscores():
     assert resolve({"steps": 1}, "--allow-uncertified").allow_uncertified
+
+
+def test_the_keys_of_a_mapping_are_taken_as_they_stand():
+    flags = ["--reward.weights.equivalence=0", "--reward.weights.think-answer-format=1", "--reward.weights.a-b.c:d-e=2"]
+    run = resolve({"steps": 1}, *flags, "--objective.positive.tau-b=1")
+    assert run.reward.weights == {"equivalence": 0, "think-answer-format": 1, "a-b.c:d-e": 2}
+    assert run.objective.positive == {"tau-b": 1}
+    recipe = {"steps": 1, "data": {"train": [{"source": "reasoning-gym:x", "options": {"a": {"b-c": 1}}}]}}
+    sources = resolve(recipe, "--data.train.0.options.a.b-c=2", "--data.train.0.held-out=3").data.train
+    assert [(source.options, source.held_out) for source in sources] == [({"a": {"b-c": 2}}, 3)]
 
 
 @pytest.mark.parametrize(
@@ -132,7 +142,7 @@ def test_importing_sapo_train_or_its_rewards_loads_no_torch():
 
 @pytest.mark.parametrize("flag", ["--optim.lr", "--steps", "--objective.positive.tau", "--optim.betas=[false, 0.9]"])
 def test_a_number_whose_value_was_forgotten_is_refused(flag):
-    values = merge(load_recipe("smoke.yaml"), parse_flags([flag]))
+    values = merge(load_recipe("smoke.yaml"), parse_flags(RunConfig, [flag]))
     name = flag.lstrip("-").partition("=")[0]
     with pytest.raises(ConfigError, match=rf"^{name}(\.0)?=(true|false) must be a number"):
         build(RunConfig, values)

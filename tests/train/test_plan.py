@@ -14,7 +14,7 @@ SEVEN = known_models()["Qwen/Qwen2.5-7B-Instruct"]
 
 
 def plan(recipe: str, *flags: str, model=SEVEN, processes: int = 1):
-    run = build(RunConfig, merge(load_recipe(recipe), parse_flags(flags)))
+    run = build(RunConfig, merge(load_recipe(recipe), parse_flags(RunConfig, flags)))
     return estimate(run, shape_of(model), processes)
 
 

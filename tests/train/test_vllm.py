@@ -105,7 +105,7 @@ def test_an_interpreter_that_is_not_there_is_one_line(policy, tmp_path):
 
 def test_settings_for_vllm_without_it_and_truncation_it_cannot_report_are_refused():
     def flags(*flags: str):
-        return build(RunConfig, merge(load_recipe("smoke.yaml"), parse_flags(flags)))
+        return build(RunConfig, merge(load_recipe("smoke.yaml"), parse_flags(RunConfig, flags)))
 
     with pytest.raises(ConfigError, match=r"engine\.python/arguments changes nothing while engine\.kind=local"):
         flags("--engine.python=python3", "--engine.arguments=[--enforce-eager]")

@@ -219,7 +219,7 @@ def _subject(name: str, flags: Sequence[str]) -> Subject:
     if find_recipe(name) or folder.suffix in {".yaml", ".yml"}:
         return Subject(_resolve(name, flags))
     model = {"steps": 1, "policy": {"model": name}, "data": {"train": [{"source": "arithmetic"}]}}
-    return Subject(build(RunConfig, merge(model, parse_flags(flags))))
+    return Subject(build(RunConfig, merge(model, parse_flags(RunConfig, flags))))
 
 
 def _export(arguments: argparse.Namespace, flags: list[str]) -> int:
@@ -237,7 +237,7 @@ def _resolve(recipe: str, flags: Sequence[str]) -> RunConfig:
     from sapo_train.config import build, load_recipe, merge, parse_flags
     from sapo_train.run import RunConfig
 
-    return build(RunConfig, merge(load_recipe(recipe), parse_flags(flags)))
+    return build(RunConfig, merge(load_recipe(recipe), parse_flags(RunConfig, flags)))
 
 
 def _stored(folder: Path) -> RunConfig:

@@ -11,7 +11,7 @@ import difflib
 import functools
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeVar, dataclass_transform, get_args, get_type_hints
+from typing import Any, TypeVar, dataclass_transform, get_args, get_origin, get_type_hints
 
 import yaml
 from pydantic import ConfigDict, TypeAdapter, ValidationError
@@ -123,8 +123,10 @@ def _read_recipe(name: str, above: tuple[Path, ...]) -> dict[str, Any]:
     return merge(_read_recipe(str(beside if beside.is_file() else base), (*above, path)), values)
 
 
-def parse_flags(flags: Sequence[str]) -> dict[str, Any]:
-    """Read `--a.b=value` (or `--a.b value`, or a bare `--a` for true) into nested values.
+def parse_flags(cls: type, flags: Sequence[str]) -> dict[str, Any]:
+    """Read `--a.b=value` (or `--a.b value`, or a bare `--a` for true) into nested values of the configuration `cls`.
+
+    In the names of fields dashes are underscores; the keys of a mapping are taken as they stand.
 
     Raises:
         ConfigError: something that is not a dotted flag, or a value that is not YAML.
@@ -138,7 +140,7 @@ def parse_flags(flags: Sequence[str]) -> dict[str, Any]:
         name, equals, text = flag[2:].partition("=")
         if not equals:
             text = rest.pop(0) if rest and not rest[0].startswith("--") else "true"
-        *parents, leaf = name.replace("-", "_").split(".")
+        *parents, leaf = _path(cls, name)
         node = values
         for parent in parents:
             node = node.setdefault(parent, {})
@@ -149,6 +151,20 @@ def parse_flags(flags: Sequence[str]) -> dict[str, Any]:
         except yaml.YAMLError:
             raise ConfigError(f"--{name}={text!r} is not a value: quote it as YAML would.") from None
     return values
+
+
+def _path(cls: type, name: str) -> list[str]:
+    """Split a dotted name; what names a number in a mapping is one key, as of a reward 'my.module:function'."""
+    kind: Any = cls
+    path, words = [], name.split(".")
+    while words:
+        mapping = next((k for k in (kind, *get_args(kind)) if get_origin(k) is dict), None)
+        if mapping and get_args(mapping)[1] is not Any:
+            return [*path, ".".join(words)]
+        word = words.pop(0)
+        path.append(word.replace("-", "_") if dataclasses.is_dataclass(kind) else word)
+        kind = _below(kind, path[-1])
+    return path
 
 
 def merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
@@ -227,13 +243,9 @@ def _item(kind: Any) -> type | None:
     return next((item for item in get_args(kind) if isinstance(item, type) and dataclasses.is_dataclass(item)), None)
 
 
-def _section(cls: type, path: Sequence[Any]) -> type:
-    for key in path:
-        if isinstance(key, int):
-            continue  # the item of a list: its type is that of the list
-        kind = get_type_hints(cls).get(key) if dataclasses.is_dataclass(cls) else None
-        cls = kind if isinstance(kind, type) else _item(kind) or object
-    return cls
+def _below(kind: Any, key: Any) -> Any:
+    """Return the type of a field, or of the items of a list; `object` where the configuration does not say."""
+    return get_type_hints(kind).get(key, object) if dataclasses.is_dataclass(kind) else _item(kind) or object
 
 
 def _one_line(cls: type, error: ValidationError) -> str:
@@ -243,7 +255,7 @@ def _one_line(cls: type, error: ValidationError) -> str:
     *parents, key = first["loc"] or ("",)
     name = ".".join(str(part) for part in first["loc"])
     if first["type"] in unknown:
-        section = _section(cls, parents)
+        section = functools.reduce(_below, parents, cls)
         names = [field.name for field in dataclasses.fields(section)] if dataclasses.is_dataclass(section) else []
         where = ".".join(str(part) for part in parents) or "a run"
         near = nearest(str(key), names) or _elsewhere(cls, str(key))
