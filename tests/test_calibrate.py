@@ -170,6 +170,20 @@ def test_a_root_that_is_not_shown_to_be_the_only_one_is_said_to_be_the_first_fou
     assert "others may meet it too" in found.says
 
 
+def test_a_stretch_that_meets_the_target_is_not_said_to_be_one_value() -> None:
+    stairs = "Piecewise((1, tau*Abs(r-1) < 1), (1/2, tau*Abs(r-1) < 2), (0, True))"
+    found = calibrate(parse_gate(f'[gate]\nname = "g"\nweight = "{stairs}"\n{TAU}'), "positive", half_width="1/4")
+    assert found.lower <= 4 < 8 <= found.upper  # w(5/4) = 1/2 from tau = 4 to tau = 8
+    assert not found.unique
+    assert "several tau" in found.says
+
+
+def test_ratios_beyond_every_double_are_no_traceback() -> None:
+    """Of the sigmoid's weight nothing is left at such ratios."""
+    with pytest.raises(CalibrationError, match="at no tau that was tried"):
+        calibrate(load_gate("sigmoid"), "positive", eur="0.9", log_ratios=LogRatios.normal("800", "1"))
+
+
 def test_the_effective_update_ratio_over_a_histogram_is_a_sum_over_its_bins(tmp_path: Path) -> None:
     """Half of the tokens at z = 0, half at z = log 2 (middle of its bin): EUR = (1 + 1/(1 + tau^2))/2 for arctan."""
     log2 = 0.6931471805599453
@@ -199,8 +213,11 @@ def test_a_target_that_is_none_is_refused_in_one_line(targets: dict[str, Any], s
 
 
 @pytest.mark.parametrize(
-    "content", ["", "[]", '{"edges": [0, 1]}', '{"edges": [1, 0], "counts": [1]}', '{"edges": [0, 1], "counts": [0]}']
-)
+    "content",
+    ["", "[]", '{"edges": [0, 1]}', '{"edges": [1, 0], "counts": [1]}', '{"edges": [0, 1], "counts": [0]}',
+     pytest.param("[" * 100_000, id="nested"),
+     pytest.param(json.dumps({"edges": [*range(50_001)], "counts": [1] * 50_000}), id="too many bins")],
+)  # fmt: skip
 def test_a_file_that_is_no_histogram_is_refused(tmp_path: Path, content: str) -> None:
     path = tmp_path / "broken.json"
     path.write_text(content, encoding="utf-8")

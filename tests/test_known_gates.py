@@ -78,6 +78,7 @@ ADMITTED = [
     known("arctan in z", "value", "1 + atan(tau*(exp(z) - 1))/tau"),
     known("softsign", "value", "1 + (r - 1)/sqrt(1 + tau^2*(r - 1)^2)"),
     known("softsign-abs", "value", "1 + (r - 1)/(1 + tau*Abs(r - 1))"),
+    known("an exponent of many digits", "weight", f"(1 + {U}^2)^(-1.00005)"),
     known("2 tau to the left, tau to the right", "weight", f"Piecewise((sech({U})^2, r < 1), (sech({U}/2)^2, True))"),
     known("student-t", "weight", f"(1 + {U}^2/nu)^(-(nu + 1)/2)", tau="(0, oo)", nu="(0, oo)"),
     known("generalised normal", "weight", "exp(-(tau*Abs(r - 1))^p)", tau="(0, oo)", p="(0, oo)"),

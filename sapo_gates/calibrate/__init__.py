@@ -25,6 +25,7 @@ __all__ = ["Calibration", "LogRatios", "calibrate", "distinct_signs"]
 EXACT = Fraction(1, 2**40)
 ENCLOSED = Fraction(1, 2**24)
 """Relative widths of brackets, for quantities that are formulas and for those that are enclosed at each value."""
+WIDE = Fraction(1, 2**16)  # a bracket wider than this may hold a stretch on which the quantity is its target
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,7 +101,9 @@ def distinct_signs(gate: Gate) -> tuple[Sign, ...]:
 def _parameter(gate: Gate, sign: Sign) -> Parameter:
     candidates = gate.parameters_for(sign)
     if not candidates:
-        raise CalibrationError(f"gate {gate.name!r} has no parameter to calibrate where A {_WHERE[sign]}.")
+        raise CalibrationError(
+            f"gate {gate.name!r} has no parameter to calibrate where A {_WHERE[sign]}; leave it out."
+        )
     return next((p for p in candidates if p.name == "tau"), candidates[0])
 
 
@@ -187,7 +190,12 @@ def _unmet(quantities: Quantities, target: str) -> CalibrationError:
 def _answer(quantities: Quantities, target: str, bracket: Bracket, says: str, *, unique: bool) -> Calibration:
     """With what is known of other roots."""
     name = quantities.parameter.name
-    more = f"no other {name} meets it, proved" if unique else f"the smallest {name} found; others may meet it too"
+    if bracket.upper - bracket.lower > WIDE * max(abs(bracket.lower), abs(bracket.upper)):
+        more, unique = f"what lies closer to it is not told apart: several {name} between the ends may meet it", False
+    elif unique:
+        more = f"no other {name} meets it, proved"
+    else:
+        more = f"the smallest {name} found; others may meet it too"
     return Calibration(
         gate=quantities.gate.name,
         sign=quantities.sign,

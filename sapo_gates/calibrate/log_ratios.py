@@ -12,6 +12,9 @@ from sympy import Expr, Rational
 from sapo_gates.errors import CalibrationError, GateTextError
 from sapo_gates.gate import Number, exact
 
+MAX_BINS = 2_000
+"""A weight is enclosed at the middle of every bin, for some thirty values of the parameter."""
+
 
 @dataclass(frozen=True)
 class LogRatios:
@@ -39,21 +42,24 @@ class LogRatios:
         """
         try:
             content = json.loads(Path(path).read_text(encoding="utf-8"), parse_float=str, parse_int=str)
+            if len(content["edges"]) > MAX_BINS + 1:
+                raise CalibrationError(f"{len(content['edges'])} edges: at most {MAX_BINS} bins are read")
             edges = [finite("edge", edge) for edge in content["edges"]]
             counts = [finite("count", count) for count in content["counts"]]
-        except (OSError, ValueError, KeyError, TypeError, CalibrationError) as error:
+        except (OSError, ValueError, KeyError, TypeError, RecursionError, CalibrationError) as error:
             raise CalibrationError(
                 f"{path} is no histogram ({error}); give JSON with edges and counts, as numpy.histogram returns them."
             ) from error
         rises = all(low < high for low, high in pairwise(edges))
-        if len(edges) != len(counts) + 1 or not rises or min(counts) < 0 or sum(counts) <= 0:
+        total = sum(counts)
+        if len(edges) != len(counts) + 1 or not rises or min(counts) < 0 or total <= 0:
             raise CalibrationError(
                 f"{path} has {len(edges)} edges and {len(counts)} counts: edges must rise and be one more than the "
                 f"counts, which are >= 0 and not all 0; write what numpy.histogram returns."
             )
         middles = [(low + high) / 2 for low, high in pairwise(edges)]
         return LogRatios(
-            bins=tuple((middle, count / sum(counts)) for middle, count in zip(middles, counts, strict=True) if count)
+            bins=tuple((middle, count / total) for middle, count in zip(middles, counts, strict=True) if count)
         )
 
 

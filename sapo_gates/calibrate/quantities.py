@@ -38,6 +38,7 @@ SPREAD = 12
 """Standard deviations of log r that are integrated over; beyond them lies a mass of 4e-33."""
 
 
+LARGEST = 700.0  # log-ratio whose ratio is a double; what lies beyond it counts as what lies beyond SPREAD
 AREA = 1e-10  # absolute width of integrals: a hundredth of what the brackets resolve
 
 
@@ -183,7 +184,7 @@ def _window(section: Section, low: float, high: float) -> Range | None:
     else:
         at_zero = Fraction(str(substitute(section.position, {section.t: sympy.Integer(0)}).evalf(30)))
         slope = Fraction(str(derivative(section.position, section.t).evalf(30)))
-        start, end = ((Fraction(math.exp(z)) - at_zero) / slope for z in (low, high))
+        start, end = ((Fraction(math.exp(min(z, LARGEST))) - at_zero) / slope for z in (low, high))
     lower = start if isinstance(section.t_lower, float) else max(start, section.t_lower)
     upper = end if isinstance(section.t_upper, float) else min(end, section.t_upper)
     return Range(lower, upper) if lower < upper else None
