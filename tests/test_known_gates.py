@@ -126,6 +126,9 @@ ADMITTED = [
     known("a temperature of exp(tau)", "weight",
           "Piecewise(((1 - (exp(tau)*(r - 1))^2)^2, exp(tau)*Abs(r - 1) < 1), (0, True))", tau="(-oo, oo)"),
     known("a triangle in the root of r", "weight", "Max(0, 1 - Abs(sqrt(r) - 1)*4/5)"),
+    known("logistic bell with a corner", "weight", f"2/(1 + exp(Abs{U}))"),
+    known("one over the square of the symmetric KL distance", "weight", "1/(1 + tau*(r - 1)*log(r))^2"),
+    known("F distribution", "weight", "r^a*(1 + a/b)^(a + b)/(1 + a*r/b)^(a + b)", a="(0, oo)", b="(1, oo)"),
     known("a pair", "value", ("1 + atan(tau*(r - 1))/tau", "1 + tanh(b*(r - 1))/b"), tau="(0, oo)", b="[1, 9]"),
 ]  # fmt: skip
 
@@ -179,6 +182,7 @@ REFUTED = [
     known("Huber's weight at level 2", "weight", "Min(2, tau/Abs(r - 1))",
           {PEAK: ONE, VANISHING: ANY, VALUE: ANY, FIRST: ONE}),
     known("a power of log r", "weight", "(1 + tau*z^2)^(-2)", (VANISHING, VALUE, SCORE)),
+    known("the square of a logarithm", "weight", "1/(1 + tau*log(1 + (r - 1)^2))^2", (VANISHING, VALUE, SCORE)),
     known("level above 1 by 1e-12", "weight", "(1 + 1e-12)*sech(r - 1)^2", {PEAK: ONE, FIRST: ONE}),
 ]  # fmt: skip
 
@@ -263,6 +267,14 @@ def test_a_corner_that_no_formula_places_for_every_parameter_is_refuted_at_one()
     (found, _) = answers(certificate, C1)
     assert found.witness is not None
     assert 0 < Rational(found.witness.parameters["tau"]) < sympy.pi  # else atan stays below the ceiling
+    recheck(certificate.to_json())
+
+
+def test_a_power_is_undefined_only_where_its_exponent_is_not_whole() -> None:
+    certificate = certify(gate("plateau", Formula("weight", f"1/(1 + {U}^(2*n))", {"tau": "(0, oo)", "n": "[1, 5]"})))
+    (found, _) = answers(certificate, C1)
+    assert found.witness is not None
+    assert not (2 * Rational(found.witness.parameters["n"])).is_integer
     recheck(certificate.to_json())
 
 

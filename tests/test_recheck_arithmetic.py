@@ -114,8 +114,21 @@ def test_ends_that_are_not_attained_stay_so() -> None:
             assert span_of(bounded)({X: far}).is_positive
 
 
+def test_a_sum_goes_like_the_term_that_outgrows_the_others() -> None:
+    assert limit(X - X * 2 + sympy.exp(X), X, UP, {}) == UP
+    assert limit(X - X**2 + sympy.log(X), X, UP, {}) == DOWN
+    assert limit(sympy.exp(X) / (1 + sympy.exp(X)) - 1, X, UP, {}).is_zero
+
+
 @pytest.mark.parametrize(
-    "formula", [X - X * 2 + sympy.exp(X), sympy.exp(X) / (1 + sympy.exp(X)), sympy.tan(X), sympy.sin(X)]
+    "formula",
+    [
+        sympy.exp(X) - sympy.exp(X + sympy.sin(X)),
+        X - sympy.sqrt(X**2 + X),
+        sympy.log(X) - sympy.log(2 * X),
+        sympy.tan(X),
+        sympy.sin(X),
+    ],
 )
 def test_indeterminate_limits_are_refused(formula: sympy.Expr) -> None:
     with pytest.raises(Undefined):

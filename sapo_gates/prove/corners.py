@@ -11,8 +11,9 @@ from sympy.core.relational import Relational
 from sapo_gates.functions import sigmoid, substitute
 from sapo_gates.gate import Domain
 from sapo_gates.prove.cell_signs import Straddles, Unsupported, certain_sign, sign_on
-from sapo_gates.prove.forms import MAX_EXPONENT, tamed
+from sapo_gates.prove.forms import tamed
 from sapo_gates.prove.interval import Undefined
+from sapo_gates.prove.points import is_long
 
 
 def switches_of(expressions: Iterable[Expr]) -> list[Expr]:
@@ -184,6 +185,5 @@ def formula_at(expression: Expr, point: Mapping[Symbol, Expr], cell: Mapping[Sym
 def check_digits(expression: Expr, point: Mapping[Symbol, Expr]) -> None:
     """Raises Unsupported where a power at the point would have millions of digits, which SymPy would write out."""
     for power in expression.atoms(Pow):
-        exponent = substitute(power.exp, point)
-        if exponent.is_Rational and abs(exponent) > MAX_EXPONENT:
-            raise Unsupported(f"the power {power} at {exponent} has too many digits")
+        if is_long(power, point):
+            raise Unsupported(f"the power {power} at {dict(point)} has too many digits")

@@ -16,7 +16,7 @@ from sapo_gates.prove.interval import Undefined
 from sapo_gates.prove.joins import Quantity, joins_of
 from sapo_gates.prove.limits import TO_MINUS_INFINITY, ZERO_FROM_ABOVE, limit
 from sapo_gates.prove.sections import Branch
-from sapo_gates.prove.tails import Tail, limit_at_infinity
+from sapo_gates.prove.tails import Tail, limits_at_infinity
 
 Terms = list[dict[str, str]]
 """The terms of a quantity, each with the rule that says where it goes and the form that shows it."""
@@ -58,7 +58,7 @@ def integrable_near_zero(branch: Branch) -> Terms | None:
 def limit_near_infinity(branch: Branch, factor: Expr, expression: Expr) -> Terms | None:
     """Evidence that factor * expression, in the last section's t, has a finite limit as r -> oo."""
     tail = Tail(branch, branch.sections[-1])
-    found = limit_at_infinity(factor * expression, tail.section.t, tail.ranges)
+    found = next(limits_at_infinity(factor * expression, tail.section.t, tail.ranges), None)
     if found is None or found[0].infinite:
         return None
     return [{"term": sympy.sstr(expression), "rule": "limit", "form": sympy.sstr(found[1])}]

@@ -7,6 +7,7 @@ cannot be checked.
 """
 
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Literal
 
@@ -110,18 +111,26 @@ def _near(expression: Expr, variable: Symbol, end: Limit, parameters: Mapping[Sy
     def vanishes(g: Expr) -> bool:
         return limit(g, variable, end, parameters, rates).is_zero
 
+    def leading(total: Expr) -> Expr:
+        return _leading(total, variable, lambda g: _near(g, variable, end, parameters, rates))
+
     grouped = _grouped(expression, variable)
     arguments = [_near(argument, variable, end, parameters, rates) for argument in grouped]
     match expression:
         case Add():
-            return _sum(arguments)
+            try:
+                return _sum(arguments)
+            except Undefined:
+                return _near(leading(expression), variable, end, parameters, rates)
         case Mul():
             try:
                 return _product(arguments)
             except Undefined:
                 if rates == 0:
                     raise
-            equivalent = Mul(*(_equivalent(e, found, vanishes) for e, found in zip(grouped, arguments, strict=True)))
+            equivalent = Mul(
+                *(_equivalent(e, found, vanishes, leading) for e, found in zip(grouped, arguments, strict=True))
+            )
             if equivalent != expression:
                 return limit(equivalent, variable, end, parameters, rates)
             decisive = Mul(
@@ -142,16 +151,36 @@ def _near(expression: Expr, variable: Symbol, end: Limit, parameters: Mapping[Sy
     return _function(expression.func, arguments[0])
 
 
-def _equivalent(factor: Expr, found: Limit, vanishes: Callable[[Expr], bool]) -> Expr:
+def _leading(total: Expr, variable: Symbol, near: Callable[[Expr], Limit]) -> Expr:
+    """The term of a sum that goes to infinity and beside which all others vanish.
+
+    Raises:
+        Undefined: none is shown to.
+    """
+    terms = _grouped(total, variable)
+    for first in terms:
+        others = [one for one in terms if one is not first]
+        with suppress(Undefined):
+            if others and near(first).infinite and all(near(one / first).is_zero for one in others):
+                return first
+    raise Undefined("no term outgrows the others")
+
+
+def _equivalent(factor: Expr, found: Limit, vanishes: Callable[[Expr], bool], leading: Callable[[Expr], Expr]) -> Expr:
     """A factor that goes to 0 or infinity, or what goes there with it, their quotient going to 1; fixed powers only.
 
-    erfc(g) and exp(-g^2)/(sqrt(pi) g) as g -> oo; sin(g) and g as g -> 0, and likewise others.
+    A sum and the term that outgrows the others; erfc(g) and exp(-g^2)/(sqrt(pi) g) as g -> oo; sin(g) and g as g -> 0,
+    and likewise others.
     """
     base, power = (factor.base, factor.exp) if isinstance(factor, Pow) else (factor, sympy.Integer(1))
     if not power.is_number or not (found.is_zero or found.infinite):
         return factor
     if isinstance(base, sympy.erfc):
         return (sympy.exp(-(base.args[0] ** 2)) / (sympy.sqrt(sympy.pi) * base.args[0])) ** power
+    if isinstance(base, Add):
+        with suppress(Undefined):
+            return leading(base) ** power
+        return factor
     slope = SLOPES_AT_ZERO.get(base.func)
     return (slope * base.args[0]) ** power if slope is not None and vanishes(base.args[0]) else factor
 
@@ -178,10 +207,15 @@ def _rational(expression: Expr, variable: Symbol, end: Limit, parameters: Mappin
     leading = []
     for part in sympy.fraction(sympy.together(expression)):
         terms = sympy.Poly(part, variable).terms()
-        (degree,), coefficient = terms[-1 if end.is_zero else 0]
-        leading.append((degree, Limit(interval=compiled(coefficient)(parameters))))
-    (above, top), (below, bottom) = leading
-    return _product([top, _power(bottom, Rational(-1)), _power(end, Rational(above - below))])
+        leading.append(terms[-1 if end.is_zero else 0])
+    ((above,), top), ((below,), bottom) = leading
+    inverse = _power(Limit(interval=compiled(bottom)(parameters)), Rational(-1))
+    quotient = top / bottom
+    if quotient.is_rational_function():
+        coefficients = [Limit(interval=compiled(sympy.cancel(quotient))(parameters))]
+    else:
+        coefficients = [Limit(interval=compiled(top)(parameters)), inverse]
+    return _product([*coefficients, _power(end, Rational(above - below))])
 
 
 def _by_rate(rate: Limit, end: Limit, factors: list[Limit]) -> Limit:

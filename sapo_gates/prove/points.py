@@ -4,11 +4,13 @@ from collections.abc import Iterator, Mapping
 from fractions import Fraction
 from itertools import product
 
-from sympy import Rational, Symbol
+from sympy import Expr, Pow, Rational, Symbol
 
+from sapo_gates.functions import substitute
 from sapo_gates.gate import Domain, Gate
 from sapo_gates.prove.boxes import Box, Range
 from sapo_gates.prove.cell_signs import as_end
+from sapo_gates.prove.forms import MAX_EXPONENT
 from sapo_gates.verdict import Sign
 
 Point = Mapping[Symbol, Rational]
@@ -22,8 +24,12 @@ def rational(number: Fraction) -> Rational:
 def parameter_points(
     gate: Gate, side: Sign, domains: Mapping[Symbol, Domain], box: Box | None = None
 ) -> Iterator[Point]:
-    """Exact parameter values worth trying: the trained ones, the corners of the box, powers of ten and its middle."""
+    """Exact parameter values worth trying: the trained ones, the corners of the box, powers of ten and its middle.
+
+    Without those at which SymPy would write out a number of millions of digits.
+    """
     choices: dict[Symbol, list[Rational]] = {}
+    powers = gate.declared(side).atoms(Pow)
     for p, domain in domains.items():
         whole = Range(as_end(domain.lower), as_end(domain.upper), domain.lower_open, domain.upper_open)
         here = box[p] if box is not None and p in box else whole
@@ -38,8 +44,16 @@ def parameter_points(
     if 1 < len(choices) <= MAX_CORNERED:
         found[1:1] = product(*([min(values), max(values)] for values in choices.values()))
     cornered = corners(gate, side, domains) if box is None else []
-    for point in dict.fromkeys([*cornered, *found]):
-        yield dict(zip(choices, point, strict=True))
+    for values in dict.fromkeys([*cornered, *found]):
+        point: Point = dict(zip(choices, values, strict=True))
+        if not any(power.base.free_symbols <= set(point) and is_long(power, point) for power in powers):
+            yield point
+
+
+def is_long(power: Pow, point: Mapping[Symbol, Expr]) -> bool:
+    """Whether the exponent at the point is a number so large that SymPy would write out millions of digits."""
+    exponent = substitute(power.exp, point)
+    return bool(exponent.is_Rational and abs(exponent) > MAX_EXPONENT)
 
 
 def corners(gate: Gate, side: Sign, domains: Mapping[Symbol, Domain]) -> list[tuple[Rational, ...]]:

@@ -37,7 +37,8 @@ def expressions_at_infinity(expression: Expr, t: Symbol) -> Iterator[tuple[Expr,
     if expanded != expression:
         yield expanded, t, TO_INFINITY
     inverse = substitute(expression, {t: 1 / S})
-    yield tamed(_rational_parts_cancelled, inverse), S, ZERO_FROM_ABOVE
+    for form in (inverse, tamed(sympy.expand_mul, inverse)):
+        yield tamed(_rational_parts_cancelled, form), S, ZERO_FROM_ABOVE
     for rewriting in (sympy.cancel, normal, lambda e: sympy.powdenest(sympy.factor(sympy.together(e)))):
         yield tamed(lambda e: sympy.expand_power_base(rewriting(e)), inverse), S, ZERO_FROM_ABOVE  # noqa: B023
 
@@ -45,7 +46,7 @@ def expressions_at_infinity(expression: Expr, t: Symbol) -> Iterator[tuple[Expr,
 def _rational_parts_cancelled(expression: Expr) -> Expr:
     """Term by term: what is rational in s as one fraction in lowest terms, after roots of fractions are split."""
     terms = []
-    for term in Add.make_args(sympy.expand_mul(expression)):
+    for term in Add.make_args(expression):
         rational, rest = [], []
         for factor in Mul.make_args(Mul(*map(_root_split, Mul.make_args(term)))):
             (rational if factor.is_rational_function(S) else rest).append(factor)
@@ -61,16 +62,15 @@ def _root_split(factor: Expr) -> Expr:
     return top**factor.exp / bottom**factor.exp
 
 
-def limit_at_infinity(expression: Expr, t: Symbol, ranges: Mapping[Symbol, Interval]) -> tuple[Limit, Expr] | None:
-    """The limit as t -> oo and the form that shows it, or None."""
+def limits_at_infinity(expression: Expr, t: Symbol, ranges: Mapping[Symbol, Interval]) -> Iterator[tuple[Limit, Expr]]:
+    """Enclosures of the limit as t -> oo, each with the form that shows it; another form's may be narrower."""
     for form, variable, end in expressions_at_infinity(expression, t):
         try:
             found = limit(form, variable, end, ranges)
         except Undefined:
             continue
         if form == expression or is_shown(form, expression if variable == t else substitute(expression, {t: 1 / S})):
-            return found, form
-    return None
+            yield found, form
 
 
 @dataclass(frozen=True)
@@ -105,14 +105,17 @@ class Tail:
     def rule(self, term: Expr, *, integrably: bool = False) -> dict[str, str] | None:
         """How phi of one term vanishes; integrably: so fast that f has a limit, which the rule `limit` does not say."""
         key, t = {"term": sympy.sstr(term)}, self.section.t
-        at_infinity = None if integrably else limit_at_infinity(self.score(term), t, self.ranges)
-        if at_infinity is not None and at_infinity[0].is_zero:
-            return {**key, "rule": "limit", "form": sympy.sstr(at_infinity[1])}
-        at_infinity = limit_at_infinity(self.score_slope(term), t, self.ranges)
-        if at_infinity is not None:
-            bound = at_infinity[0]
-            if bound.infinite < 0 or (bound.interval is not None and bound.interval.is_negative):
-                return {**key, "rule": "slope", "form": sympy.sstr(at_infinity[1])}
+        if not integrably:
+            for found, form in limits_at_infinity(self.score(term), t, self.ranges):
+                if found.is_zero:
+                    return {**key, "rule": "limit", "form": sympy.sstr(form)}
+                if found.is_away_from_zero:
+                    return None
+        for found, form in limits_at_infinity(self.score_slope(term), t, self.ranges):
+            if found.is_away_from_zero < 0:
+                return {**key, "rule": "slope", "form": sympy.sstr(form)}
+            if found.is_zero or found.is_away_from_zero > 0:
+                return None
         return None
 
     @property
@@ -163,7 +166,7 @@ class Tail:
 
     def limit(self, expression: Expr) -> tuple[Limit, Expr] | None:
         """The limit of a parameter-free expression at the end, and the form that shows it."""
-        return limit_at_infinity(expression, self.section.t, {})
+        return next(limits_at_infinity(expression, self.section.t, {}), None)
 
     def lower_bound(self, weight: Expr, parameters: Mapping[Symbol, Rational]) -> "TailBound | None":
         """c, R with |phi| >= c > 0 from R to the end at these parameters, or None."""

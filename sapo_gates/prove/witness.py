@@ -363,8 +363,9 @@ def undefined(gate: Gate, side: Sign, branch: Branch, section: Section, box: Box
     is_tiny = box[section.t].extent < SMALL  # then its middle sits on a pole, and would make a clumsy bracket
     middle = () if is_tiny else (box[section.t].middle,)
     for parameters in parameter_points(gate, side, branch.all_domains):
-        numerator, denominator = sympy.fraction(sympy.together(substitute(expression, parameters)))
-        inner = [(denominator, "nonzero"), *((substitute(e, parameters), rule) for e, rule in guards(expression))]
+        there = substitute(expression, parameters)  # first: a negative number has a power whose exponent is whole
+        numerator, denominator = sympy.fraction(sympy.together(there))
+        inner = [(denominator, "nonzero"), *guards(there)]
         for at, rule in inner:
             if at.free_symbols != {section.t} or (rule == "nonzero" and at != denominator):
                 continue

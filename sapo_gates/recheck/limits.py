@@ -111,20 +111,23 @@ def _near(expression: Expr, variable: Symbol, end: Limit, box: Box, rates: int) 
     arguments: list[Any] = list(expression.args)
     if expression.is_rational_function(variable):
         return _rational(expression, variable, end, box)
-    if isinstance(expression, Add | Mul):  # what is rational in it together: (r + 1)/r has a limit, 1/r * (r + 1) none
-        rational = [a for a in arguments if a.is_rational_function(variable)]
-        arguments = [expression.func(*rational), *(a for a in arguments if a not in rational)]
-    parts = [_near(argument, variable, end, box, rates) for argument in arguments]
+    if isinstance(expression, Add | Mul):
+        arguments = _grouped(expression, variable)
+
+    def near(part: Expr) -> Limit:
+        return _near(part, variable, end, box, rates)
+
+    parts = [near(argument) for argument in arguments]
     try:
         return _operation(expression, parts)
     except Undefined:
+        if isinstance(expression, Add):
+            return near(_outgrowing(arguments, near))
         if not isinstance(expression, Mul) or rates == 0:
             raise
     equivalent = Mul(
         *(
-            _equivalent(a, lambda g: limit(g, variable, end, box, rates).is_zero)
-            if part.is_infinite or part.is_zero
-            else a
+            _equivalent(a, variable, near) if part.is_infinite or part.is_zero else a
             for a, part in zip(arguments, parts, strict=True)
         )
     )
@@ -161,17 +164,41 @@ def _operation(expression: Expr, parts: list[Limit]) -> Limit:
     return _of(expression.func, parts[0])
 
 
-def _equivalent(factor: Any, vanishes: Callable[[Expr], bool]) -> Expr:
+def _grouped(expression: Expr, variable: Symbol) -> list[Any]:
+    """The arguments, what is rational in them together: (r + 1)/r has a limit, 1/r * (r + 1) none."""
+    rational = [a for a in expression.args if a.is_rational_function(variable)]
+    return [expression.func(*rational), *(a for a in expression.args if a not in rational)]
+
+
+def _outgrowing(terms: list[Any], near: Callable[[Expr], Limit]) -> Expr:
+    """The one of a sum's terms that goes to infinity and beside which all others vanish, so that the sum is like it.
+
+    Raises:
+        Undefined: none is shown to.
+    """
+    for first in terms:
+        others = [term for term in terms if term is not first]
+        with suppress(Undefined):
+            if others and near(first).is_infinite and all(near(term / first).is_zero for term in others):
+                return first
+    raise Undefined("no term outgrows the others")
+
+
+def _equivalent(factor: Any, variable: Symbol, near: Callable[[Expr], Limit]) -> Expr:
     """A factor that goes to 0 or infinity, or what goes there with it, their quotient going to 1; fixed powers only.
 
-    erfc(g) and exp(-g^2)/(sqrt(pi) g) as g -> oo; an odd F(g) and F'(0) g as g -> 0, if F'(0) is not 0.
+    A sum and the term that outgrows the others; erfc(g) and exp(-g^2)/(sqrt(pi) g) as g -> oo; an odd F(g) and F'(0) g
+    as g -> 0, if F'(0) is not 0.
     """
     base, power = (factor.base, factor.exp) if isinstance(factor, Pow) else (factor, Integer(1))
     if not power.is_number:
         return factor
+    with suppress(Undefined):
+        if isinstance(base, Add):
+            return _outgrowing(_grouped(base, variable), near) ** power
     if isinstance(base, sympy.erfc):
         return (sympy.exp(-(base.args[0] ** 2)) / (sympy.sqrt(sympy.pi) * base.args[0])) ** power
-    if base.func not in ODD or not vanishes(base.args[0]):
+    if base.func not in ODD or not near(base.args[0]).is_zero:
         return factor
     x = sympy.Dummy()
     return (base.func(x).fdiff().subs(x, 0) * base.args[0]) ** power
@@ -185,7 +212,8 @@ def _rational(expression: Expr, variable: Symbol, end: Limit, box: Box) -> Limit
     except Undefined:
         top, bottom = map(sympy.expand, sympy.fraction(sympy.together(expression)))
         factor, degree = _leading(top / bottom, variable, choose, box)
-    coefficient = Limit(span_of(factor)(box))
+    span_of(factor)(box)  # it is a number
+    coefficient = Limit(span_of(sympy.cancel(factor) if factor.is_rational_function() else factor)(box))
     return _product([coefficient, _power(end, Rational(degree))]) if degree else coefficient
 
 

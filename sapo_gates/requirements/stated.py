@@ -48,7 +48,7 @@ from sapo_gates.prove.pieces import images
 from sapo_gates.prove.points import Point, parameter_points, rational
 from sapo_gates.prove.sections import Branch, Chart, Section, branches_of
 from sapo_gates.prove.signs import Claim, SectionProver
-from sapo_gates.prove.tails import Tail, limit_at_infinity
+from sapo_gates.prove.tails import Tail, limits_at_infinity
 from sapo_gates.requirements import continuously_differentiable, unit_peak
 from sapo_gates.verdict import Proved, Refuted, Undecided, Verdict, Witness
 
@@ -471,13 +471,12 @@ def _tail_order(case: Case, stated: Stated) -> Verdict:
 
 
 def _order_rule(tail: Tail, term: Expr, order: Rational) -> dict[str, str] | None:
-    found = limit_at_infinity(tail.score_slope(term), tail.section.t, tail.ranges)
-    if found is None:
-        return None
-    falls = found[0].infinite < 0 or (
-        found[0].interval is not None and found[0].interval.upper <= _number_interval(1 - order).lower
-    )
-    return {"term": sympy.sstr(term), "rule": "slope", "form": sympy.sstr(found[1])} if falls else None
+    for found, form in limits_at_infinity(tail.score_slope(term), tail.section.t, tail.ranges):
+        if found.infinite < 0 or (
+            found.interval is not None and found.interval.upper <= _number_interval(1 - order).lower
+        ):
+            return {"term": sympy.sstr(term), "rule": "slope", "form": sympy.sstr(form)}
+    return None
 
 
 def _too_slow(case: Case, tail: Tail, order: Rational) -> Verdict:
@@ -487,7 +486,7 @@ def _too_slow(case: Case, tail: Tail, order: Rational) -> Verdict:
         last = None if branch is None else Tail(branch, branch.sections[-1])
         if branch is None or last is None or last.section.weight == 0:
             continue
-        found = limit_at_infinity(last.score_slope(last.section.weight), last.section.t, {})
+        found = next(limits_at_infinity(last.score_slope(last.section.weight), last.section.t, {}), None)
         if found is None:
             continue
         known = found[0]

@@ -67,6 +67,13 @@ def seen(found: Limit) -> str:
         (X * (2 + cos(X)), "oo", "oo"),
         (X + sin(X), "oo", "oo"),
         (tanh(X + cos(X)), "oo", "[1.00000000000, 1.00000000000]"),
+        (X - log(X), "oo", "oo"),
+        (P * sympy.sqrt(X) * log(X) - X, "oo", "-oo"),
+        (1 / X + log(X), "0+", "oo"),
+        (X * exp(P * X) / (1 + exp(P * X)), "oo", "oo"),
+        (X * P / (1 + P * (X - 1 - log(X))), "oo", "[1.00000000000, 1.00000000000]"),
+        (X / (1 + P * X * log(X)) ** 2, "oo", "0+"),
+        ((P * X - P) / (P * X + 1), "oo", "[1.00000000000, 1.00000000000]"),
     ],
     ids=str,
 )
@@ -78,7 +85,10 @@ def test_a_certain_limit_is_found_for_every_parameter(expression: sympy.Expr, en
 @pytest.mark.parametrize(
     ("expression", "end"),
     [
-        (X - log(X), "oo"),
+        (exp(X) - exp(X + sin(X)), "oo"),
+        (X - X * tanh(X), "oo"),
+        (log(X) - log(2 * X), "oo"),
+        (1 / (X - sympy.sqrt(X**2 + X)), "oo"),
         (X * log(exp(X) - exp(-X)) * exp(-X) - X, "oo"),
         (sin(X), "oo"),
         (1 / sin(1 / X), "0+"),
