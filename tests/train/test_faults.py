@@ -1,6 +1,7 @@
 """What a run survives: kills at any instant, SIGTERM, a full disk, harmed files, a loss that is not finite."""
 
 import json
+import os
 import random
 import shutil
 import signal
@@ -21,6 +22,7 @@ from sapo_train.checkpoint import Place
 from sapo_train.cli import main
 from sapo_train.errors import CheckpointError
 from sapo_train.files import read_jsonl
+from sapo_train.models import tiny_model
 
 
 def killed(folder: Path, kill_at: int, within: str = "", command: list[str] | None = None) -> None:
@@ -52,6 +54,52 @@ def test_a_run_killed_inside_a_checkpoint_resumes_to_the_bit(straight, tmp_path,
     assert newest(folder).name == "step-2"
     go_on(folder)
     assert_same_run(straight, folder)
+
+
+def test_what_a_checkpoint_counts_on_is_on_the_disk_before_it_appears(tmp_path, monkeypatch):
+    """After a power cut there is what was synced: the bytes of a file, and the names in a folder."""
+    folder, disk, seen = tmp_path / "new" / "run", {}, []
+    sync, rename = os.fsync, Path.rename
+
+    def what(path: Path) -> bytes | set[str]:
+        return {entry.name for entry in path.iterdir()} if path.is_dir() else path.read_bytes()
+
+    def synced(handle: int) -> None:
+        sync(handle)
+        disk[os.fstat(handle).st_ino] = what(Path(os.readlink(f"/proc/self/fd/{handle}")))
+
+    def renamed(path: Path, target: Path) -> Path:
+        if target.parent == folder / "checkpoints" and target.name.startswith("step-"):
+            written = [p for p in folder.rglob("*") if "tensorboard" not in p.parts and p.name != ".lock"]
+            seen.append({str(p.relative_to(folder)) for p in written})
+            for p in written:
+                assert p.is_dir() or disk.get(p.stat().st_ino) == p.read_bytes(), p
+                assert p in (path, path.parent) or p.name in disk[p.parent.stat().st_ino], p
+        if target.name.endswith(".removed"):  # the one that replaces it is there
+            assert newest(folder).name in disk[path.parent.stat().st_ino]
+        return rename(path, target)
+
+    monkeypatch.setattr(os, "fsync", synced)
+    monkeypatch.setattr(Path, "rename", renamed)
+    assert run(folder) == 0
+    assert "checkpoints/.step-2.partial/model.safetensors" in seen[0]
+    logs = {"metrics.jsonl", "timings.jsonl", "evaluations.jsonl", "samples/step-2.jsonl", "ratios/step-2.safetensors"}
+    assert logs | {"config.yaml", "certificate.json", "problems.json", "evaluations/step-0.jsonl"} <= seen[0] & seen[1]
+    for path in (folder, folder / "checkpoints", newest(folder)):
+        assert path.name in disk[path.parent.stat().st_ino]
+
+
+def test_a_tokenizer_with_several_chat_templates_is_saved_with_all_of_them(tmp_path):
+    model, tokenizer = tiny_model()
+    tokenizer.chat_template = {"default": tokenizer.chat_template, "tool_use": "{{ messages }}"}
+    for part in (model, tokenizer):
+        part.save_pretrained(tmp_path / "model")
+    assert run(tmp_path / "run", f"--policy.model={tmp_path / 'model'}", "--steps=1") == 0
+    template = newest(tmp_path / "run") / "additional_chat_templates" / "tool_use.jinja"
+    assert checkpoints.verify(newest(tmp_path / "run")).step == 1
+    template.write_text("")
+    with pytest.raises(CheckpointError, match=r"tool_use\.jinja is not what was saved"):
+        checkpoints.verify(newest(tmp_path / "run"))
 
 
 @pytest.mark.parametrize("evaluation", [1, 2], ids=["before", "after"])

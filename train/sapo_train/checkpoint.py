@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import shutil
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -19,7 +18,7 @@ from safetensors.torch import load_file, save_file
 from sapo_train.certified import CertifiedGate
 from sapo_train.config import build, check, config, plain
 from sapo_train.errors import CheckpointError, ConfigError, SaveError
-from sapo_train.files import finite, step_of, sync_folder, write_json, write_text
+from sapo_train.files import finite, step_of, sync, write_json, write_text
 from sapo_train.models import quiet, sha256
 from sapo_train.optim import Optimizer
 from sapo_train.policy import Policy
@@ -74,15 +73,15 @@ def save(
         write_text(scratch / "README.md", card)
         save_file({k: v.contiguous() for k, v in optimizer.state().items()}, scratch / "optimizer.safetensors")
         write_json(scratch / "certificate.json", certified.certificate)
-        digests = {path.name: sha256(path) for path in sorted(scratch.iterdir())}
+        files = [path for path in sorted(scratch.rglob("*")) if path.is_file()]  # chat templates may have a folder
+        digests = {path.relative_to(scratch).as_posix(): sha256(path) for path in files}
         state = {"place": asdict(place), "role": certified.role, "digests": digests, "run": run}
         write_json(scratch / "state.json", state | {"digest": _digest(state)})
-        for path in scratch.iterdir():
-            with path.open("rb") as file:
-                os.fsync(file.fileno())
-        sync_folder(scratch)
+        for path in [*scratch.rglob("*"), scratch]:
+            sync(path)
         scratch.rename(target)
-        sync_folder(folder)
+        for path in (folder, folder.parent, folder.parent.parent):  # the run's directory may be new, too
+            sync(path)
     except (OSError, SafetensorError) as error:
         shutil.rmtree(scratch, ignore_errors=True)
         raise SaveError(f"cannot write checkpoint {target}: {error}. Earlier checkpoints are untouched.") from None

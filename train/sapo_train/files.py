@@ -6,7 +6,8 @@ import json
 import math
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +15,18 @@ from sapo_train.errors import CheckpointError
 
 
 def write_text(path: Path, text: str) -> None:
-    """Replace a file in one instant: written beside it, synced, renamed."""
+    """Replace a file in one instant."""
+    with replacing(path) as scratch:
+        scratch.write_text(text, encoding="utf-8")
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Give a place beside a file to write to; what was written then replaces the file in one instant, synced before."""
     path.parent.mkdir(parents=True, exist_ok=True)
     scratch = path.with_name(f".{path.name}.partial")
-    with scratch.open("w", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
+    yield scratch
+    sync(scratch)
     scratch.rename(path)
 
 
@@ -35,7 +41,7 @@ def write_jsonl(path: Path, rows: Iterable[Any]) -> None:
 
 
 def append_jsonl(path: Path, row: Any) -> None:
-    """Add one line."""
+    """Add one line; a checkpoint syncs what it counts on."""
     with path.open("a", encoding="utf-8") as file:
         file.write(json.dumps(finite(row), allow_nan=False) + "\n")
 
@@ -74,9 +80,9 @@ def step_of(name: str) -> int | None:
     return int(found[1]) if found else None
 
 
-def sync_folder(folder: Path) -> None:
-    """Make the entries of a folder durable."""
-    handle = os.open(folder, os.O_RDONLY)
+def sync(path: Path) -> None:
+    """Have a file, or the entries of a folder, on the disk, where a power cut leaves them."""
+    handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)
     finally:

@@ -110,6 +110,7 @@ class Progress:
     def save(self, policy: Policy, optimizer: Optimizer) -> None:
         """Write a checkpoint of the current place, and remove those that are not kept."""
         if self.records:
+            self.records.sync()
             folder = self.folder / "checkpoints"
             card = model_card(self.run, self.certified, self.place)
             checkpoints.save(folder, self.place, policy, optimizer, self.certified, card, plain(self.run))

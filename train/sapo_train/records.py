@@ -13,11 +13,14 @@ from torch.utils.tensorboard.writer import SummaryWriter
 
 from sapo_train.checkpoint import Place
 from sapo_train.evaluate import Result
-from sapo_train.files import append_jsonl, read_jsonl, step_of, write_jsonl
+from sapo_train.files import append_jsonl, read_jsonl, step_of, sync, write_jsonl
 from sapo_train.measures import accuracy
 from sapo_train.trace import RatioConfig, Trace
 from sapo_train.tracking import Tracker
 from sapo_train.view import View
+
+LOGS = {"metrics.jsonl": "update", "timings.jsonl": "step", "evaluations.jsonl": "step"}  # what their lines count
+KEPT = ("samples", "evaluations", "ratios")  # folders with a file for a step, synced when it is written
 
 
 class Records:
@@ -65,6 +68,14 @@ class Records:
         )
         self.view.say(f"step {step}: held-out accuracy {mean:.1%} [{low:.1%}, {high:.1%}] on {len(results)} problems")
 
+    def sync(self) -> None:
+        """Have on the disk what was measured: a run that goes on from a checkpoint does not measure it again."""
+        logs = [self.folder / name for name in LOGS]
+        kept = [self.folder / name for name in KEPT]
+        for path in (*logs, *kept, self.folder):
+            if path.exists():
+                sync(path)
+
     def evaluated(self, step: int) -> list[Result] | None:
         """Return an evaluation that was made before, in full, or None."""
         if step not in [row["step"] for row in read_jsonl(self.folder / "evaluations.jsonl")]:
@@ -101,16 +112,12 @@ class Records:
 
     def _trim(self, place: Place) -> None:
         """Take back what an earlier process logged after the checkpoint we start from."""
-        for name, key, last in (
-            ("metrics.jsonl", "update", place.updates),
-            ("timings.jsonl", "step", place.step),
-            ("evaluations.jsonl", "step", place.step),
-        ):
-            path = self.folder / name
+        for name, key in LOGS.items():
+            path, last = self.folder / name, {"update": place.updates, "step": place.step}[key]
             if path.exists():
                 rows = read_jsonl(path)
                 write_jsonl(path, [row for row in rows if row[key] <= last])
-        for name in ("samples", "evaluations", "ratios"):
+        for name in KEPT:
             for path in [*self.folder.glob(f"{name}/step-*")]:
                 if (step_of(path.stem) or 0) > place.step:
                     path.unlink()

@@ -39,6 +39,7 @@ from torch import Tensor
 
 from sapo_train.batch import Batch, Group
 from sapo_train.config import check, config
+from sapo_train.files import replacing
 from sapo_train.objective import log_ratio
 
 FORMAT = "sapo-ratios/1"
@@ -120,10 +121,8 @@ class Trace:
             "ids": json.dumps([problem.id for problem, _ in chosen]),
             "pieces": json.dumps([[self.text_of(token) for token in c.tokens.tolist()] for _, c in chosen]),
         }
-        path.parent.mkdir(parents=True, exist_ok=True)
-        scratch = path.with_name(f".{path.name}.partial")
-        save_file({k: v.contiguous() for k, v in (tensors | more).items()}, scratch, metadata | about)
-        scratch.rename(path)
+        with replacing(path) as scratch:
+            save_file({k: v.contiguous() for k, v in (tensors | more).items()}, scratch, metadata | about)
 
 
 def _within(batch: Batch) -> Tensor:
