@@ -34,6 +34,27 @@ def test_a_reward_that_is_no_number_is_one_line(function, says, tmp_path, capsys
     assert error.count("\n") == 1
 
 
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["rnu"], "Did you mean 'run'?"),
+        ([], "the following arguments are required"),
+        (["export", "a-run"], "the following arguments are required: -o/--out; see 'sapo-train export --help'."),
+        (["run", "--steps=3"], "run needs a recipe"),
+        (["evaluate", "smoke.yaml", "--problem=gsm8k"], "unknown key problem"),
+    ],
+)
+def test_a_mistyped_command_line_is_one_line(words, says, capsys):
+    try:
+        code = main(words)
+    except SystemExit as end:
+        code = end.code
+    error = capsys.readouterr().err
+    assert code == 2
+    assert says in error
+    assert error.count("\n") == 1
+
+
 def test_rewards_and_gates_of_ones_own_are_found_beside_the_run_and_hide_nothing(tmp_path, monkeypatch):
     """The program that pip installs does not look in the folder it is called from by itself."""
     monkeypatch.setattr(sys, "path", [*sys.path])

@@ -14,7 +14,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from sapo_train.cli import main
 from sapo_train.errors import ModelError
 from sapo_train.files import read_jsonl
-from sapo_train.lora import LoraConfig, dropouts
+from sapo_train.lora import LoraConfig, dropouts, merged
 from sapo_train.models import PolicyConfig, tiny_model
 from sapo_train.policy import build_policy, probe
 
@@ -120,6 +120,27 @@ def test_an_exported_run_is_a_plain_folder_with_its_certificate_and_card(tmp_pat
     certificate = json.loads((out / "certificate.json").read_text())
     for part in ("role: **certified**", "verdict: **certified**", certificate["digest"], "`unit-peak`", "tiny-random"):
         assert part in card
+
+
+def test_what_is_served_of_an_adapter_on_bfloat16_is_the_sum_in_float32_rounded_once():
+    """As a server is given it: a factor or sum in bfloat16 would lose more of a small adapter than that."""
+    policy = build_policy(PolicyConfig(model="tiny-random", dtype="bfloat16", lora=LoraConfig(rank=4)), 1.0, 0)
+    adapter = policy.adapter
+    assert adapter is not None
+    generator = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        for name, parameter in adapter.named_parameters():
+            if "lora_B" in name:
+                parameter.copy_(1e-3 * torch.randn(parameter.shape, generator=generator))
+    parts, served = adapter.state_dict(), merged(copy.deepcopy(adapter)).state_dict()
+    names = [key.removesuffix(".base_layer.weight") for key in parts if key.endswith(".base_layer.weight")]
+    assert len(names) == 14
+    for name in names:
+        step = 32 / 4 * parts[f"{name}.lora_B.default.weight"] @ parts[f"{name}.lora_A.default.weight"]
+        frozen, weight = parts[f"{name}.base_layer.weight"], served[f"{name.removeprefix('base_model.model.')}.weight"]
+        assert weight.dtype == frozen.dtype == torch.bfloat16
+        assert torch.equal(weight, (frozen.float() + step).bfloat16())
+        assert not torch.equal(weight, frozen)
 
 
 def test_an_adapter_on_bfloat16_is_merged_in_float32(tmp_path):

@@ -352,10 +352,13 @@ def any_number(*completions):
 @pytest.mark.parametrize(
     ("name", "says"),
     [
-        ("in_the_singular", r"positional or keyword parameter 'completion'; .*Did you mean 'completions'\?"),
-        ("as_verl_has_it", r"'extra_info'; it is given, by name, those it has of \['completions', 'answers', 'quest"),
-        ("by_place", "positional-only parameter 'completions'"),
-        ("any_number", "variadic positional parameter 'completions'"),
+        ("in_the_singular", r"asks for 'completion'; .*Did you mean 'completions'\?$"),
+        (
+            "as_verl_has_it",
+            r"'extra_info'; its parameters must be some of \['completions', 'answers', 'questions', 'rows'",
+        ),
+        ("by_place", "asks for 'completions' as a positional-only parameter"),
+        ("any_number", "asks for 'completions' as a variadic positional parameter"),
         ("RewardConfig.limit", "cannot find reward"),
         ("smallest", "does not tell its parameters"),
     ],
@@ -396,7 +399,7 @@ def test_what_was_taken_off_a_reward_stays_off_when_it_is_scaled():
 
 
 def test_an_unknown_reward_is_refused():
-    with pytest.raises(ConfigError, match="no reward 'exactness'"):
-        build(RewardConfig, {"weights": {"exactness": 1}})
+    with pytest.raises(ConfigError, match=r"no reward 'equivalance'.* Did you mean 'equivalence'"):
+        build(RewardConfig, {"weights": {"equivalance": 1}})
     with pytest.raises(ConfigError, match="cannot find reward"):
         build_reward(RewardConfig(weights={"nowhere.at.all:f": 1.0}))

@@ -23,6 +23,7 @@ from sapo_train.engines import EngineConfig, build_engine
 from sapo_train.errors import ConfigError, EngineError
 from sapo_train.files import read_jsonl
 from sapo_train.local_engine import truncate
+from sapo_train.lora import LoraConfig, attach
 from sapo_train.models import tiny_model
 from sapo_train.policy import Policy
 from sapo_train.run import RunConfig
@@ -246,6 +247,19 @@ def test_a_run_samples_from_the_weights_it_has_trained_adapter_and_all(tmp_path,
     assert max(row["sampler_gap_max"] for row in rows) < 1e-3  # the sampler has the learner's weights, at every step
     assert max(row["log_ratio_max"] for row in rows) > 0.01  # which do move
     assert servers() == before
+
+
+@pytest.mark.vllm
+def test_an_adapter_that_is_not_served_is_noticed_at_the_start(tmp_path, monkeypatch):
+    policy = large_enough(temperature=0.8)
+    policy.adapter = attach(policy.model, LoraConfig(rank=4), None, 0)
+    with torch.no_grad():
+        for name, parameter in policy.model.named_parameters():
+            if "lora_B" in name:
+                parameter.add_(0.1)
+    monkeypatch.setattr("sapo_train.vllm_engine.merged", lambda adapter: adapter.unload())
+    with pytest.raises(EngineError, match="does not sample from the policy that is trained"):
+        build_engine(EngineConfig(kind="vllm", python=REAL, arguments=ARGUMENTS), policy, DECODING, tmp_path / "log")
 
 
 @pytest.mark.vllm

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import sys
 import time
 from collections.abc import Sequence
 from contextlib import nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from sapo_train.errors import (
     CheckpointError,
@@ -74,10 +75,24 @@ def _tell(line: str) -> None:
         print(line, file=sys.stderr)
 
 
+class _Parser(argparse.ArgumentParser):
+    """argparse prints a usage block before its error and guesses at shortened options; ours is one line, and exact."""
+
+    def __init__(self, **options: Any) -> None:
+        """As argparse's."""
+        super().__init__(**options, allow_abbrev=False)
+
+    def error(self, message: str) -> NoReturn:
+        """One line on stderr, exit 2."""
+        from sapo_train.config import nearest
+
+        unknown = re.search(r"invalid choice: '(.*?)' \(choose from (.*)\)", message)
+        near = nearest(unknown[1], re.findall(r"[\w-]+", unknown[2])) if unknown else ""
+        self.exit(BAD_INPUT, f"{self.prog}: {message}; see '{self.prog} --help'.{near}\n")
+
+
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="sapo-train", description="Train language models by GRPO with certified gates."
-    )
+    parser = _Parser(prog="sapo-train", description="Train language models by GRPO with certified gates.")
     commands = parser.add_subparsers(required=True, metavar="run | resume | evaluate | plan | export")
     run = commands.add_parser("run", help="train a recipe", add_help=False)
     run.add_argument("recipe", nargs="?", help="a YAML file, or the name of a shipped recipe: smoke.yaml, demo.yaml")
@@ -123,9 +138,13 @@ def _run(arguments: argparse.Namespace, flags: list[str]) -> int:
     from sapo_train.run_folder import begin, held
     from sapo_train.train import train
 
-    if arguments.help or arguments.recipe is None:
+    if arguments.help:
         _help(arguments.parser)
-        return OK if arguments.help else BAD_INPUT
+        return OK
+    if arguments.recipe is None:
+        raise ConfigError(
+            "run needs a recipe: a YAML file, or one that ships, as smoke.yaml; 'run --help' lists every field of one."
+        )
     run = _resolve(arguments.recipe, flags)
     if arguments.dry_run:
         return _show_plan(run, 1)

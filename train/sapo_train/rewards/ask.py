@@ -50,9 +50,10 @@ def reward_function(path: str, function: Callable[..., Any]) -> RewardFunction:
     asked = [p for p in parameters if p.kind is not inspect.Parameter.VAR_KEYWORD]
     for parameter in asked:
         if parameter.name not in COLUMNS or parameter.kind not in by_name:
+            how = "" if parameter.kind in by_name else f" as a {parameter.kind.description} parameter"
             raise ConfigError(
-                f"reward {path!r} has the {parameter.kind.description} parameter {parameter.name!r}; it is given, by "
-                f"name, those it has of {list(COLUMNS)}.{nearest(parameter.name, COLUMNS)}"
+                f"reward {path!r} asks for {parameter.name!r}{how}; its parameters must be some of {list(COLUMNS)}, "
+                f"which are given by name.{nearest(parameter.name, COLUMNS)}"
             )
     every = len(asked) < len(parameters)
     return RewardFunction(function, COLUMNS if every else tuple(p.name for p in asked))

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from sapo_train.batch import Completion, Group
-from sapo_train.config import check, config
+from sapo_train.config import check, config, nearest
 from sapo_train.errors import ConfigError, RewardError
 from sapo_train.rewards.ask import Columns, RewardFunction, ask, reward_function
 from sapo_train.rewards.equivalence import equivalences
@@ -40,8 +40,11 @@ class RewardConfig:
         check(bool(self.weights), "reward.weights={} must name at least one reward.")
         for name, weight in self.weights.items():
             check(math.isfinite(weight), f"reward.weights.{name}={weight} must be finite.")
-            known = name in BUILT_IN or ":" in name
-            check(known, f"no reward {name!r}: it must be one of {list(BUILT_IN)} or 'package.module:name'.")
+            check(
+                name in BUILT_IN or ":" in name,
+                f"no reward {name!r}: it must be one of {list(BUILT_IN)} or 'package.module:name'."
+                f"{nearest(name, BUILT_IN)}",
+            )
         check(self.limit > 0, f"reward.limit={self.limit} must be positive.")
         check(bool(self.answer), "reward.answer=[] must name at least one rule.")
 
