@@ -95,6 +95,16 @@ def vote(choice) -> float:
     return (0 in winners) / len(winners) if winners else 0.0
 
 
+def test_problems_that_all_agree_make_no_interval_a_point():
+    every, none = [result(k, 0, 0) for k in range(5)], [result(k, 1, 1) for k in range(5)]
+    assert accuracy(every)[1] == pytest.approx(wilson(5, 5))
+    assert accuracy(none)[1] == pytest.approx(wilson(0, 5))
+    for before, after, mean in ((every, every, 0), (none, every, 1), (every, none, -1)):
+        value, (low, high) = paired_difference(before, after)
+        assert value == mean
+        assert (low, high) == pytest.approx((mean - 0.4345 * (mean + 1), mean + 0.4345 * (1 - mean)), abs=1e-4)
+
+
 def test_a_report_has_every_k_that_doubles_and_all():
     results = [result(k, *([0] * (k % 7) + [1] * (6 - k % 7))) for k in range(20)]
     found = {m.name: m for m in measures(results)}

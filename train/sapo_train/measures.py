@@ -60,7 +60,7 @@ def paired_difference(before: Sequence[Result], after: Sequence[Result]) -> tupl
     if [result.id for result in before] != [result.id for result in after]:
         raise DataError("evaluations on different problems cannot be paired; use the same problems and limit for both.")
     differences = [b.accuracy - a.accuracy for a, b in zip(before, after, strict=True)]
-    return float(np.mean(differences)), bootstrap(differences)
+    return float(np.mean(differences)), bootstrap(differences, least=-1.0)
 
 
 def pass_at_k(n: int, right: int, k: int) -> float:
@@ -103,8 +103,15 @@ def wilson(right: int, total: int, z: float = 1.959963984540054) -> tuple[float,
     return (max(0.0, (centre - half) / (1 + z * z / n)), min(1.0, (centre + half) / (1 + z * z / n)))
 
 
-def bootstrap(values: Sequence[float], resamples: int = RESAMPLES) -> tuple[float, float]:
-    """Percentile interval (95 %) of the mean under resampling of the values."""
+def bootstrap(values: Sequence[float], least: float = 0.0, resamples: int = RESAMPLES) -> tuple[float, float]:
+    """Percentile interval (95 %) of the mean, under resampling of values that lie between `least` and 1.
+
+    Values that are all the same would make it a point, and two problems as sure as a thousand. The share of problems
+    that are otherwise may then still be as large as Wilson's interval of none has it, and those be anywhere.
+    """
+    if min(values) == max(values):
+        value, unseen = values[0], wilson(0, len(values))[1]
+        return value - unseen * (value - least), value + unseen * (1 - value)
     sample, random = np.asarray(values, dtype=float), np.random.default_rng(0)
     rows = max(1, TOGETHER // len(sample))
     means = [
