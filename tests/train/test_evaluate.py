@@ -10,6 +10,7 @@ from sapo_train.data import DataConfig, load_problems
 from sapo_train.evaluate import Evaluation, EvaluationConfig
 from sapo_train.files import read_jsonl
 from sapo_train.local_engine import LocalEngine
+from sapo_train.measures import wilson
 from sapo_train.rewards.judge import judge
 from sapo_train.rollout import SamplingConfig
 from sapo_train.sources import SourceConfig
@@ -72,8 +73,9 @@ def test_models_are_measured_on_a_benchmark_file_and_compared_with_the_first(tmp
     assert json.loads((out / "summary.json").read_text()) == [first, second]
     assert (first["model"], first["problems"], first["number"], first["samples"]) == ("tiny-random", "gsm8k", 5, 2)
     assert set(first["measures"]) == {"accuracy", "pass@2", "majority@2"}
-    assert second["difference"]["from"] == "tiny-random"
-    assert (second["difference"]["value"], second["difference"]["low"]) == (0, 0)  # they are the same model
+    difference = second["difference"]
+    assert (difference["from"], difference["value"]) == ("tiny-random", 0)  # they are the same model
+    assert difference["high"] == -difference["low"] == pytest.approx(wilson(0, 5)[1])
     rows = read_jsonl(out / "tiny-random.gsm8k.jsonl")
     assert [(row["answer"], len(row["completions"])) for row in rows] == [(str(k + 1), 2) for k in range(5)]
 
