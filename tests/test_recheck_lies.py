@@ -244,6 +244,35 @@ PROOFS: dict[str, tuple[str, str | None, str, Json]] = {
         'value = "atan(r-1) + lowergamma(-1, r+2)"', None, "nonnegative-weight",
         around_one(f"{CAUCHY} + exp(-r-2)/(r+2)^2", claim="weight at least", rule="bound"),
     ),
+    "f is no number beyond r = 2, its derivative is": (
+        'value = "atan(r-1) + asin(r-1) + acos(r-1)"', None, "nonnegative-weight",
+        around_one(CAUCHY, claim="weight at least", rule="bound"),
+    ),
+    "a switch that is no number, expands to 0": (
+        f'weight = "Piecewise(({CAUCHY}, (r+1)*log(-1-r) - r*log(-1-r) - log(-1-r) >= 0),(7,True))"', None, "unit-peak",
+        around_one(CAUCHY),
+    ),
+    "a comparison of what is no number beyond r = 5": (
+        f'weight = "Piecewise(({CAUCHY}, log(5-r) + sigmoid(r) > log(5-r) + 1/4),(7,True))"', None, "monotone-decay",
+        around_one(CAUCHY),
+    ),
+    "a larger of two that are no numbers, less themselves": (
+        f'weight = "{CAUCHY} + Max(log(r-5) + sigmoid(r), log(r-5) + 1/4) - log(r-5) - sigmoid(r)"', None, "unit-peak",
+        around_one(CAUCHY),
+    ),
+    "the exponential of a logarithm that does not exist": (
+        f'weight = "-exp(Piecewise((log(-{CAUCHY}), r<1),(log(-1/(r^2-2*r+2)),True)))"', None, "unit-peak",
+        around_one(CAUCHY),
+    ),
+    "what does not exist in two spellings, until z is log(r)": (
+        f'weight = "{CAUCHY} + log(exp(z)-5) - log(r-5)"', None, "unit-peak", around_one(CAUCHY),
+    ),
+    "what does not exist, times 0 at the only parameter": (
+        f'weight = "{CAUCHY} + (tau-1/2)*log(-1-r)"', "[1/2, 1/2]", "unit-peak", around_one(CAUCHY),
+    ),
+    "what does not exist in a corner, times 0 at the only parameter": (
+        f'weight = "{CAUCHY} + (tau-1/2)*Abs(log(r-5))"', "[1/2, 1/2]", "unit-peak", around_one(CAUCHY),
+    ),
 }  # fmt: skip
 
 
@@ -295,6 +324,9 @@ MIXTURES: dict[str, tuple[str, str | None, str, list[Json]]] = {
         [part("1", SQUARED, around_one(SQUARED), "(-oo, oo)", "sqrt(tau-1)")],
     ),
     "what does not hold of sums": (f"{CAUCHY}/2 + {BELL}/2", None, "half_width <= 1/2", [part("1", BELL, FALL)]),
+    "what does not exist in two spellings, until z is log(r)": (
+        f"{CAUCHY} + log(exp(z)-5) - log(r-5)", None, "unit-peak", [part("1", CAUCHY, FALL)],
+    ),
     "w(1) is 0/0 in one part, and said in another that jumps there": (
         f"{AT_1}/2 + {NOT_AT_1}/2", None, "unit-peak",
         [part("1/2", AT_1, around_one(CAUCHY, HALF_CAUCHY)), part("1/2", NOT_AT_1, FALL)],
@@ -340,6 +372,10 @@ REFUTATIONS: dict[str, tuple[str, str, Json, Json]] = {  # what is declared, the
     "a square, though its exponent does not look like 2": (
         f'weight = "{CAUCHY} + (r-3)^(sin(1)^2+cos(1)^2+1)*exp(-r)/1000"', "continuously-differentiable",
         {**witness("point", "1"), "enclosure": []}, around_one(),
+    ),
+    "a logarithm of 1, whose argument SymPy takes for -1 where it has 0^0": (
+        f'weight = "{CAUCHY} + log(1 - 2*0^((r-2)^2))"', "continuously-differentiable",
+        {**witness("point", "2"), "enclosure": []}, three("", "", ""),
     ),
     "a limit at 0 that is refuted at 77": (
         f'weight = "{CAUCHY}"', "weight(0) <= 1/4", witness("point", "77"), {**around_one(), **LIMIT},

@@ -23,7 +23,7 @@ from sympy import Expr, Pow, Symbol
 
 from sapo_gates.derive import derivative
 from sapo_gates.errors import GateTextError
-from sapo_gates.functions import sigmoid, substitute
+from sapo_gates.functions import r, sigmoid, substitute
 from sapo_gates.gate import Gate
 from sapo_gates.prove.boxes import Box, Budget, Closed, Range, Rule, cover
 from sapo_gates.prove.cell_signs import Unsupported
@@ -66,12 +66,11 @@ class Missing:
             known = {gate.parameter(str(p)): value for p, value in point.items() if p in self.operation.free_symbols}
             where = ", ".join(f"{p} = {value}" for p, value in known.items())
             domain = " x ".join(str(p.domain) for p in known)
-            varies = self.section.t in self.operation.free_symbols
-            what = "it divides by 0 at every r" if varies else f"{self.operation} is no real number"
-            raise GateTextError(
-                f"gate {gate.name!r} does not exist at {where}, a value of its domain {domain}: {what}; narrow the "
-                "domain, or change the formula."
-            )
+            at = f"at {where}, a value of its domain {domain}" if known else "at every ratio"
+            divides = isinstance(self.operation, Pow) and self.section.t in self.operation.free_symbols
+            what = "it divides by 0 at every r" if divides else f"{self.operation} is no real number"
+            cure = "narrow the domain, or change the formula" if known else "change the formula"
+            raise GateTextError(f"gate {gate.name!r} does not exist {at}: {what}; {cure}.")
 
     def _is_missing_at(self, point: Point) -> bool:
         try:
@@ -112,10 +111,12 @@ def missing(branch: Branch, budget: Budget) -> Missing | None:
     for section in branch.sections:
         prover = _Existence(SectionProver(branch, section), budget)
         corners = switches_of([branch.weight] if branch.value is None else [branch.value, branch.weight])
-        placed = (
-            substitute(one, {branch.chart.x: section.position}) for one in corners if not one.has(sympy.Piecewise)
-        )
-        for formula in (section.position, *placed, section.value, section.weight):
+        ratio = substitute(branch.chart.ratio, {branch.chart.x: section.position})
+        text = (substitute(one, {r: ratio}) for one in (*branch.compared, *branch.operations))
+        lost = [one for one in text if not any(f is not None and f.has(one) for f in (section.value, section.weight))]
+        placed = [substitute(one, {branch.chart.x: section.position}) for one in corners]
+        plain = [one for one in (*placed, *lost) if not one.has(sympy.Piecewise)]
+        for formula in dict.fromkeys((section.position, *plain, section.value, section.weight)):
             if formula is None or prover.cover(formula, boxes=FEW) is None:
                 continue
             for node in sympy.postorder_traversal(formula):

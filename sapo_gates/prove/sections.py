@@ -13,13 +13,13 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from itertools import pairwise
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import sympy
-from sympy import Dummy, Expr, Piecewise, Rational, Symbol
+from sympy import Dummy, Expr, Piecewise, Pow, Rational, Symbol
 from sympy.core.relational import Relational
 
-from sapo_gates.derive import declared_formula, derivative, smooth_pieces
+from sapo_gates.derive import CORNERS, declared_formula, derivative, smooth_pieces
 from sapo_gates.functions import r, substitute
 from sapo_gates.gate import Domain, Kind, Parameter
 from sapo_gates.prove.cell_signs import Straddles, Unsupported, as_end, certain_sign, domain_interval, sign_on
@@ -102,7 +102,8 @@ class Branch:
 
     domains: the parameters that the weight still depends on in this chart; eliminated: the one it does not.
     value and weight are the whole piecewise expressions in the chart's x (value: None unless it is declared).
-    compared: both sides of every comparison by which the text itself chooses a piece, in r.
+    Of the text itself, in r: compared, both sides of every comparison by which it chooses a piece; operations, those
+    outside its corners, which a formula may have lost: (tau - 1) log(r - 5) is 0 at tau = 1.
     """
 
     chart: Chart
@@ -113,6 +114,7 @@ class Branch:
     value: Expr | None
     weight: Expr
     compared: tuple[Expr, ...] = ()
+    operations: tuple[Expr, ...] = ()
 
     @property
     def ranges(self) -> dict[Symbol, Interval]:
@@ -142,18 +144,29 @@ def branches_of(
     conditions = [condition for piecewise in declared.atoms(Piecewise) for _, condition in piecewise.args]
     relations: set[Any] = {relation for condition in conditions for relation in condition.atoms(Relational)}
     compared = tuple(smooth_pieces(side) for relation in relations for side in relation.args)
+    operations = tuple(dict.fromkeys(smooth_pieces(node) for node in _operations(declared)))
     cells: list[dict[Symbol, Domain]] = [dict(domains)]
     finished: list[Branch] = []
     while cells:
         cell = cells.pop()
         try:
-            finished.append(replace(_on_cell(value, weight, cell, ratios), compared=compared))
+            finished.append(replace(_on_cell(value, weight, cell, ratios), compared=compared, operations=operations))
         except Straddles as straddles:
             parts = _cut(cell, straddles.switch)
             if len(finished) + len(cells) + len(parts) > MAX_CELLS:
                 raise Unsupported(f"{straddles}; more than {MAX_CELLS} parameter cells would be needed") from None
             cells += parts
     return tuple(finished)
+
+
+def _operations(expression: Any) -> Iterator[Expr]:
+    """The powers and functions in it that hold no corner and are neither in one nor times one, operands first."""
+    if isinstance(expression, CORNERS) or (expression.is_Mul and expression.has(*CORNERS)):
+        return
+    for part in expression.args:
+        yield from _operations(part)
+    if isinstance(expression, Pow | sympy.Function) and not expression.has(*CORNERS):
+        yield cast(Expr, expression)
 
 
 MAX_CELLS = 32

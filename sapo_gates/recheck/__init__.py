@@ -35,7 +35,7 @@ from sapo_gates.gatefile import parse_gate
 from sapo_gates.recheck.boxes import require
 from sapo_gates.recheck.cells import Branch
 from sapo_gates.recheck.proofs import proved
-from sapo_gates.recheck.spans import working_precision
+from sapo_gates.recheck.spans import Undefined, working_precision
 from sapo_gates.recheck.statements import PROFILES, read
 from sapo_gates.recheck.witnesses import refuted
 from sapo_gates.verdict import SIGNS
@@ -128,7 +128,7 @@ def _check(content: Mapping[str, Any], gate: Gate) -> None:
         for entry in (one for one in entries if one["sign"] == sign):
             try:
                 _check_entry(branch, *stated[entry["id"]], entry)
-            except RecheckFailed as failure:
+            except (RecheckFailed, Undefined) as failure:
                 raise RecheckFailed(f"{entry['id']}, {sign}: {failure}") from failure
             except Exception as error:
                 raise RecheckFailed(f"{entry['id']}, {sign}: its evidence cannot be read: {error!r}") from error

@@ -19,7 +19,7 @@ from sympy import Dummy, Expr, Integer, Pow, Rational, Symbol
 from sapo_gates.errors import RecheckFailed
 from sapo_gates.functions import substitute
 from sapo_gates.gate import Domain
-from sapo_gates.recheck.formulas import NOT_FINITE, assigned, slope
+from sapo_gates.recheck.formulas import NOT_FINITE, assigned, operations, slope
 from sapo_gates.recheck.identities import same, tidy
 from sapo_gates.recheck.spans import INFINITY, Span, Undefined, rational_span, span_of
 
@@ -133,13 +133,12 @@ def enclose(expression: Expr, box: Box) -> Span:
 
 def everywhere(expression: Expr, box: Box, settles: Callable[[Span], object], splits: int = 6) -> bool:
     """Whether the expression's values on every part of the box settle, splitting it a few times where they do not."""
-    image = span_of(expression)
     used = [symbol for symbol in box if symbol in expression.free_symbols]
     waiting = [(dict(box), splits)]
     while waiting:
         part, left = waiting.pop()
         with suppress(Undefined):
-            if settles(image(spans(part))):
+            if settles(enclose(expression, part)):
                 continue
         halves = [dict(zip(used, half, strict=True)) for half in product(*(part[symbol].halves() for symbol in used))]
         if left == 0 or len(halves) == 1:
@@ -154,16 +153,15 @@ def value_at(formula: Expr, t: Symbol, at: Expr, box: Box) -> Expr:
     Raises:
         Undefined: one is not.
     """
-    for node in sympy.preorder_traversal(formula):
-        if isinstance(node, Pow | sympy.Function):  # sums and products of what is defined are
-            there: Any = substitute(cast(Expr, node), {t: at})
-            if there.has(*NOT_FINITE):
+    for node in operations(formula):
+        there: Any = substitute(node, {t: at})
+        if there.has(*NOT_FINITE):
+            raise Undefined(f"{node} at {t} = {at}")
+        enclose(there, box)
+        if isinstance(node, Pow) and not node.exp.is_number:  # SymPy takes 0^0 for 1
+            base, exponent = (enclose(substitute(cast(Expr, part), {t: at}), box) for part in node.args)
+            if not (base.is_positive or (base.low >= 0 and exponent.is_positive)):
                 raise Undefined(f"{node} at {t} = {at}")
-            enclose(there, box)
-            if isinstance(node, Pow) and not node.exp.is_number:  # SymPy takes 0^0 for 1
-                base, exponent = (enclose(substitute(cast(Expr, part), {t: at}), box) for part in node.args)
-                if not (base.is_positive or (base.low >= 0 and exponent.is_positive)):
-                    raise Undefined(f"{node} at {t} = {at}")
     return substitute(formula, {t: at})
 
 
@@ -253,7 +251,7 @@ def _sign_by_coefficients(expression: Expr) -> int | None:
         return None
     numerator, denominator = sympy.fraction(sympy.together(expression))
     if sympy.expand(numerator) == 0:
-        return 0
+        return 0 if expression.is_rational_function() else None  # functions that cancel may not exist
     sign = 1
     for part in (numerator, denominator):
         symbols = list(part.free_symbols)

@@ -14,7 +14,7 @@ from itertools import pairwise
 from typing import Any, TypeVar, cast
 
 import sympy
-from sympy import Expr, Integer, Pow, Symbol
+from sympy import Expr, Integer, Symbol
 from sympy.core.relational import Relational
 
 from sapo_gates.expression import parse_expression
@@ -33,15 +33,13 @@ from sapo_gates.recheck.boxes import (
     spans,
     value_at,
 )
-from sapo_gates.recheck.formulas import CORNERS, assigned, convert, piece, slope
+from sapo_gates.recheck.formulas import CORNERS, assigned, convert, lost, operations, piece, slope
 from sapo_gates.recheck.identities import same
 from sapo_gates.recheck.limits import DOWN, UP, Limit, limit
-from sapo_gates.recheck.onesided import exists_near, is_operation, limit_at
+from sapo_gates.recheck.onesided import exists_near, is_harmless, limit_at
 from sapo_gates.recheck.spans import Undefined
 from sapo_gates.verdict import Sign
 
-LOST = (sympy.log, sympy.tan, sympy.atanh, sympy.lowergamma, sympy.uppergamma)
-"""Functions whose derivatives exist in more places, or cancel there: that of atan(tan(r)) is 1."""
 Entry = Mapping[str, Any]
 
 
@@ -98,6 +96,33 @@ class Cell:
         return self.sections[self.one :] if side > 0 else self.sections[self.one - 1 :: -1]
 
 
+@dataclass(frozen=True)
+class Place:
+    """Where a text is read: the ratio, in t and the parameters, over a box of them."""
+
+    ratio: dict[Symbol, Expr]
+    box: Box
+    t: Symbol
+
+    def piece(self, text: Expr) -> Expr:
+        """The smooth formula in r that the text is there; what vanishes from it at the ratio has to exist too."""
+        found = piece(text, {**points_of(self.box), z: sympy.log(r)}, self)
+        for node in lost(found, self.ratio, assigned(found, self.ratio)):
+            self._exists(node)
+        return found
+
+    def sign(self, formula: Expr) -> int:
+        """The sign that a formula in r has there."""
+        return sign_over(assigned(formula, self.ratio), self.box)
+
+    def exists(self, operation: Expr) -> None:
+        """RecheckFailed unless an operation in r is shown to be defined there, but at isolated t."""
+        self._exists(assigned(operation, self.ratio))
+
+    def _exists(self, operation: Expr) -> None:
+        require(is_harmless(operation, self.t, self.box), "{} is not shown to be defined", operation)
+
+
 Question = TypeVar("Question", bound=Callable[..., Any])
 
 
@@ -137,8 +162,8 @@ class Branch:
 
     @cached_property
     def declared(self) -> Expr:
-        """In r."""
-        return substitute(self.gate.declared(self.sign), {z: sympy.log(r)})
+        """In r and z = log r."""
+        return self.gate.declared(self.sign)
 
     @cached_property
     def parameters(self) -> dict[str, Parameter]:
@@ -183,19 +208,14 @@ class Branch:
     @once
     def on(self, section: Section, quantity: Kind) -> Expr:
         """Value, weight or score weight on a section, in t, from the gate's text."""
-        formula = self._piece(self.declared, {r: section.ratio}, section.cell, section.box)
+        formula = Place({r: section.ratio}, section.box, section.t).piece(self.declared)
         return substitute(convert(self.kind, formula, quantity), {r: section.ratio})
-
-    def _piece(self, text: Expr, ratio: dict[Symbol, Expr], cell: Box, box: Box) -> Expr:
-        """The smooth formula that the text is at the ratio."""
-        return piece(text, points_of(cell), lambda switch: sign_over(assigned(switch, ratio), box))
 
     @once
     def value_exists(self, section: Section) -> None:
-        """Where f is declared: what its derivative w may no longer show is defined on the section."""
-        for node in sympy.preorder_traversal(self.on(section, "value")) if self.kind == "value" else ():
-            lost = isinstance(node, LOST) or section.t not in node.free_symbols or _is_of_a_pole(node, section.t)
-            holds = not (lost and is_operation(node)) or is_defined(cast(Expr, node), section.box)
+        """Where f is declared: its derivative w may exist where it does not, or jumps, as that of asin(r) + acos(r)."""
+        for node in operations(self.on(section, "value")) if self.kind == "value" else ():
+            holds = is_harmless(node, section.t, section.box)
             require(holds, "the value's {} is not shown to be defined", node)
 
     @once
@@ -204,13 +224,12 @@ class Branch:
         own = self.kind == quantity or (self.kind, quantity) == ("score", "weight")
         if not own or not self.declared.has(*CORNERS):
             return None
-        there = {r: before.ends[1]}
+        there, at = {r: before.ends[1]}, Place({r: before.ends[1]}, before.cell, r)
         for side in {side for relation in self.declared.atoms(Relational) for side in relation.args}:
-            formula = self._piece(side, there, before.cell, before.cell)  # no other makes up for a comparison with 1/0
+            formula = at.piece(side)  # no other makes up for a comparison with 1/0
             require(is_defined(assigned(formula, there), before.cell), "{} at {} is no number", side, before.ends[1])
         try:
-            formula = self._piece(self.declared, there, before.cell, before.cell)
-            found = assigned(convert(self.kind, formula, quantity), there)
+            found = assigned(convert(self.kind, at.piece(self.declared), quantity), there)
         except Undefined:
             return None  # a formula that divides by 0 there, or is chosen by one that does, is filled by its limit
         require(is_defined(found, before.cell), "the text at {} may be undefined", before.ends[1])
@@ -233,14 +252,6 @@ class Branch:
         end = section.t_range.low if inwards > 0 else section.t_range.high
         exists_near(self.on(section, quantity), section.t, end, inwards, section.box)
         return limit_at(self.derivative(section, quantity, order), section.t, end, inwards, section.cell)
-
-
-def _is_of_a_pole(node: Any, t: Symbol) -> bool:
-    """Whether it is a function or root of what is divided by something: atan(sin(r)/cos(r)), of slope 1, jumps."""
-    if isinstance(node, Pow) and node.exp.is_Integer:
-        return False
-    divisions = (power for part in node.args for power in part.atoms(Pow) if power.exp.is_negative)
-    return is_operation(node) and any(t in power.free_symbols for power in divisions)
 
 
 def _cell(branch: Branch, box: Box, entries: Iterable[tuple[str, str, str, str]]) -> Cell:

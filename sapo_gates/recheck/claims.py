@@ -43,7 +43,7 @@ from sapo_gates.recheck.boxes import (
     value_at,
 )
 from sapo_gates.recheck.cells import Branch, Cell, Entry, Section
-from sapo_gates.recheck.formulas import log_slope, slope
+from sapo_gates.recheck.formulas import log_slope, operations, slope
 from sapo_gates.recheck.identities import centred, quotient, same
 from sapo_gates.recheck.limits import ABOVE, DOWN, UP, Limit, limit
 from sapo_gates.recheck.onesided import exists_near, is_harmless, limit_at
@@ -114,7 +114,7 @@ def continuous(expression: Expr, spelled: Expr, box: Box, t: Symbol) -> bool:
         return True
     if not spelled.free_symbols <= set(box) or spelled == expression or not is_defined(spelled, box):
         return False
-    return all(is_harmless(node, t, box) for node in sympy.preorder_traversal(expression))
+    return all(is_harmless(node, t, box) for node in operations(expression))
 
 
 class Curve:

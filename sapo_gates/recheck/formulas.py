@@ -1,22 +1,44 @@
 """From the gate's text to smooth formulas: corners resolved, derivatives."""
 
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, cast
+from typing import Any, Protocol
 
 import sympy
 from sympy import Add, Dummy, Expr, Integer, Mul, Piecewise, Pow, Symbol
 from sympy.core.relational import Relational
 
 from sapo_gates.errors import RecheckFailed
-from sapo_gates.functions import r, sigmoid, substitute
+from sapo_gates.functions import r, sigmoid, substitute, z
 from sapo_gates.gate import Kind
 from sapo_gates.recheck.spans import Undefined
 
 CORNERS = (Piecewise, sympy.Abs, sympy.Max, sympy.Min, sympy.sign)
 NOT_FINITE = (sympy.nan, sympy.zoo, sympy.oo, -sympy.oo, sympy.AccumBounds)
 Values = Mapping[Any, Any]
-Sign = Callable[[Expr], int]
-"""The sign that a smooth formula has at the places in question."""
+
+
+class Place(Protocol):
+    """Ratios and parameter values at which a text is read."""
+
+    def sign(self, formula: Expr) -> int:
+        """The sign that a smooth formula has there."""
+        ...
+
+    def exists(self, operation: Expr) -> None:
+        """RecheckFailed unless the operation is shown to be defined there, but at isolated ratios."""
+        ...
+
+
+def operations(expression: Any) -> dict[Any, None]:
+    """What may be undefined in it, each once, the outer ones first; sums and products of what is defined are."""
+    return dict.fromkeys(
+        node for node in sympy.preorder_traversal(expression) if isinstance(node, Pow | sympy.Function)
+    )
+
+
+def lost(expression: Expr, values: Values, found: Expr) -> set[Any]:
+    """What operations in it become at these values of symbols, if that is no longer in the expression found."""
+    return {substitute(node, values) for node in operations(expression)} - operations(found).keys()
 
 
 def assigned(expression: Expr, values: Values) -> Expr:
@@ -25,22 +47,32 @@ def assigned(expression: Expr, values: Values) -> Expr:
     Raises:
         Undefined: an operation in it is not; SymPy would go on, and takes 1/log(0) for 0.
     """
-    for node in sympy.preorder_traversal(expression) if values else ():
-        if isinstance(node, Pow | sympy.Function) and substitute(cast(Expr, node), values).has(*NOT_FINITE):
+    for node in operations(expression) if values else ():
+        if substitute(node, values).has(*NOT_FINITE):
             raise Undefined(f"{node} at {values}")
     return substitute(expression, values)
 
 
-def piece(expression: Expr, values: Values, sign: Sign) -> Expr:
-    """The smooth formula that the expression is at these values, where its corners' switches have these signs."""
+def piece(expression: Expr, values: Values, place: Place) -> Expr:
+    """The smooth formula that the expression is at these values of symbols, read at the place.
+
+    What vanishes on the way has to exist, as log(r - 5) in (tau - 1) log(r - 5) at tau = 1, but for what is times a
+    corner that is 0.
+    """
     corners: dict[Any, Any] = {corner: Dummy(real=True) for corner in _outermost(expression)}
-    found = assigned(substitute(expression, corners), values)
-    for corner, symbol in sorted(corners.items(), key=lambda one: r in one[0].free_symbols):
-        if symbol in found.free_symbols:
-            found = assigned(found, {symbol: _choice(corner, lambda one: piece(one, values, sign), sign)})
-        else:
-            assigned(corner, values)  # times 0, which makes nothing of what is not there
-    return piece(found, values, sign) if found.has(*CORNERS) else found
+    plain = substitute(expression, corners)
+    found = assigned(plain, values)
+    missing = lost(plain, values, found)
+    choices: dict[Any, Any] = {}
+    gone = [symbol for symbol in corners.values() if symbol not in found.free_symbols]
+    for corner, symbol in sorted(corners.items(), key=lambda one: not one[0].free_symbols.isdisjoint((r, z))):
+        if symbol in found.free_symbols or symbol in gone:
+            choices[symbol] = choice = _choice(corner, lambda one: piece(one, values, place), place)
+            found = assigned(found, {symbol: choice})
+            missing |= lost(choice, {}, found)
+    for node in missing:
+        place.exists(substitute(node, choices))
+    return piece(found, values, place) if found.has(*CORNERS) else found
 
 
 def _outermost(expression: Any) -> Iterator[Any]:
@@ -51,11 +83,11 @@ def _outermost(expression: Any) -> Iterator[Any]:
             yield from _outermost(part)
 
 
-def _choice(corner: Any, smooth: Callable[[Any], Any], sign: Sign) -> Expr:
+def _choice(corner: Any, smooth: Callable[[Any], Any], place: Place) -> Expr:
     match corner:
         case Piecewise():
             try:
-                return smooth(next(formula for formula, condition in corner.args if _holds(condition, smooth, sign)))
+                return smooth(next(formula for formula, condition in corner.args if _holds(condition, smooth, place)))
             except RecheckFailed:  # where parameters make all pieces one it does not matter which of them it is
                 found = {smooth(formula) for formula, _ in corner.args}
                 if len(found) > 1:
@@ -63,23 +95,25 @@ def _choice(corner: Any, smooth: Callable[[Any], Any], sign: Sign) -> Expr:
                 return found.pop()
         case sympy.Abs():
             one = smooth(corner.args[0])
-            return one if sign(one) >= 0 else -one
+            return one if place.sign(one) >= 0 else -one
         case sympy.sign():
-            return Integer(sign(smooth(corner.args[0])))
+            return Integer(place.sign(smooth(corner.args[0])))
     larger = 1 if isinstance(corner, sympy.Max) else -1
     best, *others = map(smooth, corner.args)
     for one in others:
-        best = one if larger * sign(one - best) >= 0 else best
+        best = one if larger * place.sign(one - best) >= 0 else best
     return best
 
 
-def _holds(condition: Any, smooth: Callable[[Any], Any], sign: Sign) -> bool:
+def _holds(condition: Any, smooth: Callable[[Any], Any], place: Place) -> bool:
     if isinstance(condition, Relational):
-        difference = smooth(condition.lhs - condition.rhs)  # type: ignore[operator]
-        return bool(type(condition)(Integer(sign(difference)), 0))  # type: ignore[operator]
+        left, right = map(smooth, condition.args)
+        for node in lost(left, {}, left - right) | lost(right, {}, left - right):
+            place.exists(node)
+        return bool(type(condition)(Integer(place.sign(left - right)), 0))  # type: ignore[operator]
     if not condition.args:
         return bool(condition)
-    return bool(condition.func(*(_holds(part, smooth, sign) for part in condition.args)))
+    return bool(condition.func(*(_holds(part, smooth, place) for part in condition.args)))
 
 
 def convert(kind: Kind, formula: Expr, quantity: Kind) -> Expr:

@@ -13,18 +13,13 @@ from sympy import Dummy, Expr, Integer, Pow, Symbol
 from sapo_gates.errors import RecheckFailed
 from sapo_gates.functions import substitute
 from sapo_gates.recheck.boxes import Box, enclose, everywhere, is_defined, require, spans, value_at
-from sapo_gates.recheck.formulas import slope
+from sapo_gates.recheck.formulas import operations, slope
 from sapo_gates.recheck.identities import quotient, same, tidy
 from sapo_gates.recheck.limits import ABOVE, DOWN, UP, Limit, limit
 from sapo_gates.recheck.spans import Undefined, span_of
 
 STEP = Dummy(positive=True)
 MAX_ORDER = 6
-
-
-def is_operation(node: object) -> bool:
-    """What may be undefined; sums and products of what is defined are."""
-    return isinstance(node, Pow | sympy.Function)
 
 
 def exists_near(formula: Expr, t: Symbol, at: Expr, inwards: int, box: Box) -> None:
@@ -37,10 +32,10 @@ def exists_near(formula: Expr, t: Symbol, at: Expr, inwards: int, box: Box) -> N
     """
     others = {symbol: span for symbol, span in spans(box).items() if symbol != t}
     infinite = {sympy.oo: UP, -sympy.oo: DOWN}.get(at)
-    for node in sympy.preorder_traversal(formula):
-        if not is_operation(node) or everywhere(cast(Expr, node), box, lambda _: True, 0):
+    for node in operations(formula):
+        if everywhere(node, box, lambda _: True, 0):
             continue
-        near = cast(Expr, node if infinite else substitute(cast(Expr, node), {t: at + inwards * STEP}))
+        near = node if infinite else substitute(node, {t: at + inwards * STEP})
         try:
             limit(near, *((t, infinite) if infinite else (STEP, ABOVE)), others)
         except Undefined:
@@ -53,7 +48,7 @@ def is_harmless(node: Any, t: Symbol, box: Box) -> bool:
 
     Those are where d is 0 in 1/d^k, k whole: isolated, if d or one of its first derivatives has no zero.
     """
-    if not is_operation(node) or is_defined(node, box):
+    if is_defined(node, box):
         return True
     if not (isinstance(node, Pow) and node.exp.is_Integer):
         return False
@@ -71,9 +66,9 @@ def limit_at(formula: Expr, t: Symbol, at: Expr, inwards: int, box: Box) -> Expr
     Raises:
         RecheckFailed: it is not known.
     """
-    for node in sympy.preorder_traversal(formula):  # what no rewriting below may cancel
-        if t not in node.free_symbols and is_operation(node):
-            enclose(cast(Expr, node), box)
+    for node in operations(formula):  # what no rewriting below may cancel
+        if t not in node.free_symbols:
+            enclose(node, box)
     with suppress(Undefined):
         return _exactly(formula, t, at, box)
     with suppress(RecheckFailed):

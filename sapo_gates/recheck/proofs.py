@@ -10,7 +10,7 @@ from typing import Any
 import sympy
 from sympy import Expr, Integer, Rational
 
-from sapo_gates.functions import r, substitute
+from sapo_gates.functions import r, substitute, z
 from sapo_gates.gate import Kind
 from sapo_gates.recheck.boxes import enclose, everywhere, is_at_most, is_defined, lies_in, require
 from sapo_gates.recheck.cells import Branch, Cell, Entry, Section
@@ -52,7 +52,7 @@ def mixed(branch: Branch, kind: str, parts: Any) -> None:
             proved(own, one, None, shown)
         require(own.kind == branch.kind, "a part declares its {}", own.kind)
         total, shares = total + share * substitute(own.declared, values), shares + share
-    holds = branch.read(sympy.sstr(total), r) == branch.declared and same(shares, Integer(1))
+    holds = branch.read(sympy.sstr(total), r, z) == branch.declared and same(shares, Integer(1))
     require(holds, "the parts are not {}", branch.declared)
 
 

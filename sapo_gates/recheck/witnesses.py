@@ -16,11 +16,11 @@ from flint import arb
 from sympy import Expr, Integer, Pow, Rational
 
 from sapo_gates.errors import RecheckFailed
-from sapo_gates.functions import substitute
 from sapo_gates.gate import Kind
-from sapo_gates.recheck.boxes import NUMBER, Range, enclose, is_at_most, is_defined, rational, require
+from sapo_gates.recheck.boxes import NUMBER, Range, enclose, is_at_most, is_defined, rational, require, value_at
 from sapo_gates.recheck.cells import Branch, Entry, Section
 from sapo_gates.recheck.claims import Claim, at_end, show
+from sapo_gates.recheck.formulas import operations
 from sapo_gates.recheck.identities import same
 from sapo_gates.recheck.limits import Limit
 from sapo_gates.recheck.proofs import HALF, continuous_at, no_lone_values
@@ -187,17 +187,17 @@ def _is_undefined(place: Place, _: Any, ratio: Any) -> None:
         with suppress(Undefined, RecheckFailed):
             if any(one.is_infinite for one in place.limits(ratio, quantity)):
                 return
-        if _is_outside(place.branch.on(before, quantity), {before.t: before.t_range.high}):
+        if _is_outside(place.branch.on(before, quantity), before):
             return
     raise RecheckFailed(f"f and w are not shown to be undefined at r = {ratio}")
 
 
-def _is_outside(formula: Expr, there: Any) -> bool:
-    """Some logarithm, root or power is taken of a negative number, by an exponent that is surely not whole."""
-    for node in sympy.preorder_traversal(formula):
+def _is_outside(formula: Expr, before: Section) -> bool:
+    """Some logarithm, root or power is taken of a negative number there, by an exponent that is surely not whole."""
+    for node in operations(formula):
         if isinstance(node, sympy.log) or (isinstance(node, Pow) and node.exp.is_integer is False):
             with suppress(Undefined):
-                if enclose(substitute(cast(Expr, node.args[0]), there), {}).is_negative:
+                if enclose(value_at(node.args[0], before.t, before.t_range.high, {}), {}).is_negative:
                     return True
     return False
 

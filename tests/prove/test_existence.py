@@ -46,6 +46,31 @@ def test_a_parameter_value_at_which_nothing_exists_is_named(kind: str, text: str
         certify(gate(text, domain, kind), "trust-region", budget=5)
 
 
+@pytest.mark.parametrize(
+    ("kind", "text", "domain"),
+    [
+        ("weight", f"{CAUCHY} + (tau-1/2)*log(-1-r)", "[1/2, 1/2]"),
+        ("weight", f"Piecewise(({CAUCHY}, (r+1)*log(-1-r) - r*log(-1-r) - log(-1-r) >= 0), (7, True))", "(0, oo)"),
+    ],
+)
+def test_what_exists_nowhere_is_named_though_it_cancels(kind: str, text: str, domain: str) -> None:
+    with pytest.raises(GateTextError, match=r"'user' does not exist at .*log\(-r - 1\) is no real number"):
+        certify(gate(text, domain, kind), "trust-region", budget=5)
+
+
+@pytest.mark.parametrize(
+    ("kind", "text"),
+    [
+        ("weight", f"{CAUCHY} + log(exp(z)-5) - log(r-5)"),
+        ("weight", f"{CAUCHY}/2 + exp(-(r-1)^2)/2 + log(exp(z)-5) - log(r-5)"),
+        ("value", "atan(r-1) + asin(r-1) + acos(r-1)"),
+    ],
+)
+def test_of_what_does_not_exist_at_some_ratios_nothing_is_proved_though_it_cancels(kind: str, text: str) -> None:
+    certificate = certify(gate(text, "(0, oo)", kind), "trust-region", budget=5)
+    assert {entry.verdict for entry in certificate.requirements} == {"undecided"}
+
+
 def test_where_existence_is_not_shown_nothing_is_proved() -> None:
     text = f"{CAUCHY}*(tau^2-exp(-2*tau))/((tau-exp(-tau))*(tau+exp(-tau)))"
     certificate = certify(gate(text, "(0, oo)"), budget=2)
