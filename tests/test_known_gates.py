@@ -129,6 +129,8 @@ ADMITTED = [
     known("logistic bell with a corner", "weight", f"2/(1 + exp(Abs{U}))"),
     known("one over the square of the symmetric KL distance", "weight", "1/(1 + tau*(r - 1)*log(r))^2"),
     known("F distribution", "weight", "r^a*(1 + a/b)^(a + b)/(1 + a*r/b)^(a + b)", a="(0, oo)", b="(1, oo)"),
+    known("flat, then a tail", "weight", "1/(1 + Max(0, Abs(r - 1) - e)/d)^2", e="(0, 1)", d="(0, oo)"),
+    known("1 less an algebraic sigmoid", "weight", f"1 - Abs{U}/sqrt(1 + {U}^2)"),
     known("a pair", "value", ("1 + atan(tau*(r - 1))/tau", "1 + tanh(b*(r - 1))/b"), tau="(0, oo)", b="[1, 9]"),
 ]  # fmt: skip
 

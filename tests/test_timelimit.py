@@ -61,3 +61,10 @@ def test_a_rewriting_that_a_deadline_cut_short_is_tried_again_later() -> None:
     with deadline(0):
         assert tamed(sympy.expand, (x + 1) ** 2) == (x + 1) ** 2
     assert tamed(sympy.expand, (x + 1) ** 2) == x**2 + 2 * x + 1
+
+
+def test_a_polynomial_of_a_huge_degree_is_left_alone_as_nothing_would_interrupt_its_factoring() -> None:
+    x = sympy.Symbol("x")
+    for huge in (1 + x**1000 / 7, (1 + x) ** sympy.Rational(1001, 2) - x, (x + 1) ** 2 + x ** sympy.Rational(1, 301)):
+        assert tamed(sympy.factor, huge) is huge
+    assert tamed(sympy.factor, x**100 - x**99) == x**99 * (x - 1)

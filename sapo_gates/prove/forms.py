@@ -5,7 +5,7 @@ An interval forgets that two occurrences of a variable are the same; so the form
 
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import lru_cache
 
 import sympy
@@ -49,21 +49,31 @@ def _rewritten(rewriting: Rewriting, expression: Expr) -> Expr:
 
 
 def is_explosive(expression: Expr) -> bool:
-    """Whether SymPy would compute numbers of a million digits, which nothing can interrupt and may end the process.
+    """Whether SymPy would compute numbers of a million digits, or polynomials of a huge degree.
 
-    To its polynomials exp(10^6 r) is the power 10^6 of exp(r), and exp(10^6/7) that of exp(1/7); the gcd of two of them
-    puts numbers in for exp(r).
+    Nothing can interrupt that, and it may end the process. To its polynomials exp(10^6 r) is the power 10^6 of exp(r),
+    and exp(10^6/7) that of exp(1/7); the gcd of two of them puts numbers in for exp(r).
     """
     arguments = [a for node in expression.atoms(sympy.Function) for a in node.args]
-    arguments += [node.exp for node in expression.atoms(Pow)]
+    powers = [node for node in expression.atoms(Pow) if node.free_symbols]
+    arguments += [node.exp for node in powers]
     arguments = [a for a in arguments if a.free_symbols] + [e.args[0] for e in expression.atoms(sympy.exp)]
     spelled = [sympy.expand(a) for a in arguments]
-    numbers = [n for argument in spelled for n in argument.atoms(sympy.Rational)]
+    exponents = [node.exp for node in powers if node.exp.is_Rational]
+    return (
+        _degree(n for a in spelled for n in a.atoms(sympy.Rational)) > MAX_EXPONENT or _degree(exponents) > MAX_DEGREE
+    )
+
+
+def _degree(exponents: Iterable[Expr]) -> int:
+    """That of a polynomial in roots that all of them are whole powers of."""
+    numbers = list(exponents)
     largest = max((abs(int(n.p)) for n in numbers), default=0)
-    return largest * math.lcm(*(int(n.q) for n in numbers)) > MAX_EXPONENT
+    return largest * math.lcm(*(int(n.q) for n in numbers))
 
 
 MAX_EXPONENT = 1_000
+MAX_DEGREE = 200
 
 
 def normal(expression: Expr) -> Expr:
@@ -122,6 +132,29 @@ def _generators(term: Expr) -> Iterator[Expr]:
             yield node.base.primitive()[1]
 
 
+def with_factors(expression: Expr) -> Expr:
+    """Every polynomial in several symbols as a product, if it is one: 1 - e - t (1 - e) is (1 - e) (1 - t)."""
+
+    def product(total: Expr) -> Expr:
+        found = tamed(sympy.factor, total)
+        return found if isinstance(found, Mul) and sum(isinstance(e, Add) for e in found.args) > 1 else total
+
+    return expression.replace(lambda e: e.is_Add and len(e.free_symbols) > 1 and e.is_polynomial(), product)
+
+
+def rationalised(expression: Expr) -> Expr:
+    """Every a + b with one root in b as (a^2 - b^2)/(a - b): what cancels in 1 - u/sqrt(1 + u^2) is gone."""
+
+    def quotient(total: Expr) -> Expr:
+        rooted = [term for term in total.args if any(p.exp.is_Rational and p.exp.q == 2 for p in term.atoms(Pow))]
+        if len(rooted) != 1:
+            return total
+        a, b = total - rooted[0], rooted[0]
+        return sympy.factor(sympy.together(a**2 - b**2)) / (a - b)
+
+    return expression.replace(lambda e: e.is_Add, quotient)
+
+
 def forms_of(expression: Expr) -> Iterator[Expr]:
     """The expression, and equal ones that intervals may enclose better, each once: short ones first, dear ones last.
 
@@ -130,8 +163,10 @@ def forms_of(expression: Expr) -> Iterator[Expr]:
     seen: set[Expr] = set()
     for form in (
         lambda: grouped(complemented(expression)),
+        lambda: with_factors(expression),
         lambda: tamed(normal, expression),
         lambda: expression,
+        lambda: tamed(rationalised, expression),
         lambda: tamed(sympy.simplify, expression) if sympy.count_ops(expression) < MAX_SIMPLIFIED else expression,
     ):
         found = form()

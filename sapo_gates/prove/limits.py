@@ -16,7 +16,7 @@ from sympy import Add, Expr, Mul, Pow, Rational, Symbol
 
 from sapo_gates.functions import sigmoid
 from sapo_gates.prove.enclose import compiled, power
-from sapo_gates.prove.forms import log_derivative
+from sapo_gates.prove.forms import log_derivative, tamed
 from sapo_gates.prove.interval import ONE, ZERO, Interval, Undefined
 
 
@@ -209,10 +209,10 @@ def _rational(expression: Expr, variable: Symbol, end: Limit, parameters: Mappin
         terms = sympy.Poly(part, variable).terms()
         leading.append(terms[-1 if end.is_zero else 0])
     ((above,), top), ((below,), bottom) = leading
+    quotient, bottom = top / bottom, tamed(sympy.factor, bottom)
     inverse = _power(Limit(interval=compiled(bottom)(parameters)), Rational(-1))
-    quotient = top / bottom
     if quotient.is_rational_function():
-        coefficients = [Limit(interval=compiled(sympy.cancel(quotient))(parameters))]
+        coefficients = [Limit(interval=compiled(tamed(sympy.factor, quotient))(parameters))]
     else:
         coefficients = [Limit(interval=compiled(top)(parameters)), inverse]
     return _product([*coefficients, _power(end, Rational(above - below))])

@@ -213,7 +213,7 @@ def _rational(expression: Expr, variable: Symbol, end: Limit, box: Box) -> Limit
         top, bottom = map(sympy.expand, sympy.fraction(sympy.together(expression)))
         factor, degree = _leading(top / bottom, variable, choose, box)
     span_of(factor)(box)  # it is a number
-    coefficient = Limit(span_of(sympy.cancel(factor) if factor.is_rational_function() else factor)(box))
+    coefficient = Limit(span_of(sympy.factor(factor) if factor.is_rational_function() else factor)(box))
     return _product([coefficient, _power(end, Rational(degree))]) if degree else coefficient
 
 
