@@ -104,6 +104,35 @@ def test_set_fixes_a_parameter_for_both_signs_or_one(capsys: pytest.CaptureFixtu
     assert len(gate.parameters_for("negative")) == 1
 
 
+def test_a_datasheet_is_printed_as_table_and_as_json_at_the_values_that_are_set(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    words = ["datasheet", "hard-clip", "--set", "epsilon=1/4", "--set", "negative.epsilon=1/8"]
+    code, out, _ = outcome(words, capsys)
+    assert code == 0
+    assert "A > 0, epsilon = 1/4" in out
+    assert "A <= 0, epsilon = 1/8" in out
+    code, out, _ = outcome([*words, "--json"], capsys)
+    sheets = json.loads(out)["datasheet"]
+    assert code == 0
+    assert sheets["positive"]["half_width_right"]["at"] == {"epsilon": "1/4"}
+    low, high = map(float, sheets["negative"]["half_width_left"]["enclosure"])
+    assert low <= 1 / 8 <= high
+
+
+def test_calibrated_temperatures_are_printed_with_their_proof(capsys: pytest.CaptureFixture[str]) -> None:
+    code, out, _ = outcome(["calibrate", "arctan", "erf", "--half-width", "0.1", "--json"], capsys)
+    arctan, erf = json.loads(out)
+    assert code == 0
+    assert (arctan["gate"], arctan["parameter"], erf["gate"]) == ("arctan", "tau", "erf")
+    low, high = map(float, arctan["enclosure"])
+    assert low <= 10 <= high
+    code, out, _ = outcome(["calibrate", "arctan", "--curvature", "-200"], capsys)
+    assert code == 0
+    assert "tau in [9.99999999999, 10.0000000001]" in out
+    assert "no other tau meets it, proved" in out
+
+
 MISTAKES = {
     "an unknown gate": (["certify", "sigmiod"], "Did you mean 'sigmoid'"),
     "an unknown parameter": (["certify", "sigmoid", "--set", "tua=1"], "Did you mean 'tau'"),

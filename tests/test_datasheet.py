@@ -74,6 +74,19 @@ def test_the_curvature_in_log_ratio_is_larger_than_the_papers_constant() -> None
         assert low > tau**2 / 2
 
 
+LARGEST_UW = {"sigmoid": "0.895486", "erf": "0.606531", "arctan": "0.5", "softsign": "0.384900179"}
+"""sup u W(u) of gates in u = tau (r - 1), which brackets sup phi at every tau."""
+
+
+@pytest.mark.parametrize("tau", [1, 3, 10])
+@pytest.mark.parametrize("name", LARGEST_UW)
+def test_the_supremum_of_phi_lies_between_bounds_that_hold_at_every_temperature(name: str, tau: int) -> None:
+    c = mpmath.mpf(LARGEST_UW[name])
+    with working_precision():
+        low, high = ends(scores(Sheet.of(load_gate(name), "positive", {"tau": tau}))["score_supremum"])
+    assert max(1, c / tau) < low <= high < 1 + c / tau
+
+
 def test_half_widths_at_equal_tau_are_unequal() -> None:
     for name, known in HALF_WIDTH_AT_TAU_TEN.items():
         with working_precision():

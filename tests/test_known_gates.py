@@ -234,6 +234,15 @@ def test_a_needle_is_found_where_it_is_however_thin_and_low(height: str, width: 
     assert peak.witness.r == ("1",)  # w(1) = 1 + 1e-6 exp(-(36/width)^2)
 
 
+@pytest.mark.parametrize("place", ["1/7", "1000001/1000000", "27/10", "1000000"])
+def test_a_needle_of_1e_minus_12_is_found_wherever_it_is(place: str) -> None:
+    text = f"1/(1 + {U}^2) + 1e-12*exp(-((r - {place})/1e-9)^2)"
+    found = answers(certify(gate("needle", Formula("weight", text)), budget=30), DECAY)[0]
+    assert found.witness is not None
+    at = Rational(place)
+    assert all(abs(Rational(ratio) - at) <= Rational("1e-8") for ratio in found.witness.r)
+
+
 @pytest.mark.parametrize(("onset", "verdict"), [("18", "refuted"), ("19.9", "refuted"), ("21", "proved")])
 def test_a_violation_in_a_corner_of_the_parameter_box_is_found_and_one_outside_is_none(
     onset: str, verdict: str
