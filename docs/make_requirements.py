@@ -49,8 +49,8 @@ domains, and for each sign of the advantage A: *proved*, *refuted* with an exact
 is never a pass. f(r) is the gate, w = f′ its weight, φ = r·w its score weight. A picture shows a gate that fails, and
 in orange the counterexample that `certify` finds.
 
-What the prover promises, sentence by sentence with the test that shows it: [specification](prover-specification.md). This page is
-written by `docs/make_requirements.py`.
+What the prover promises, sentence by sentence with the test that shows it: [specification](prover-specification.md).
+This page is written by `docs/make_requirements.py`.
 """
 
 

@@ -66,5 +66,6 @@ class PlotError(SapoGatesError):
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
     """`` Did you mean 'tau'?`` with the nearest known name, or an empty string."""
-    nearest = get_close_matches(name, list(known), n=1)
+    names = list(known)
+    nearest = [one for one in names if one.casefold() == name.casefold()] or get_close_matches(name, names, n=1)
     return f" Did you mean {nearest[0]!r}?" if nearest else ""

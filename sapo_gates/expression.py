@@ -204,7 +204,8 @@ class _Parser:
     def number_like(self, operand: Any) -> Expr:
         if not isinstance(operand, Expr):
             raise GateTextError(
-                f"{_shown(self.text)}: {_shown(str(operand))} is not a number; comparisons belong into Piecewise."
+                f"{_shown(self.text)}: {_shown(str(operand))} is not a number; comparisons belong into Piecewise, "
+                "two of them as (a < r) & (r < b)."
             )
         return operand
 

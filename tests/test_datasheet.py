@@ -196,11 +196,20 @@ def test_a_closed_form_that_disagrees_is_not_printed() -> None:
         ("1/(1 + Abs(tau*(r-1))^3)", "C^3, not C^4"),
         ("1/(1 + (tau*(r-1))^2)", "analytic"),
         ("Piecewise(((1 - (tau*(r-1))^2)^2, Abs(tau*(r-1)) < 1), (0, True))", "C^2, not C^3"),
+        ("tanh(tau*(r-1))/(tau*(r-1))", "analytic"),
+        ("1/(r-1)", "not settled: w may be infinite at some r"),
+        ("1/(r^2-4*r+4)", "not settled: w may be infinite at some r"),
     ],
 )
 def test_smoothness_counts_the_derivatives_that_meet(weight: str, says: str) -> None:
     with working_precision():
         assert smoothness(Sheet.of(gate(f'weight = "{weight}"'), "positive", {}))["says"] == says
+
+
+def test_a_gap_that_is_not_enclosed_is_not_said_to_be_unbounded() -> None:
+    with working_precision():
+        around = slopes.around_one(Sheet.of(load_gate("sigmoid"), "positive", {"tau": "1e30"}))
+    assert around["surrogate_gap"]["says"] == "not enclosed"
 
 
 def test_values_outside_the_domain_and_unknown_parameters_are_refused() -> None:

@@ -152,7 +152,8 @@ def test_what_is_no_gate_is_refused_in_one_line_and_at_once(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "offered"), [("tua*r", "tau"), ("sigmod(r)", "sigmoid"), ("artan(r)", "atan"), ("ext(r)", "exp")]
+    ("text", "offered"),
+    [("tua*r", "tau"), ("sigmod(r)", "sigmoid"), ("artan(r)", "atan"), ("ext(r)", "exp"), ("min(r, 2)", "Min")],
 )
 def test_the_nearest_name_is_offered(text: str, offered: str) -> None:
     with pytest.raises(GateTextError, match=f"Did you mean '{offered}'"):

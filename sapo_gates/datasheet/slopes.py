@@ -152,6 +152,6 @@ def _surrogate_gap(sheet: Sheet, form: Expr | None) -> Entry:
         return sheet.words(quotients)
     wider = _size(quotients).interval
     if not wider.upper.is_finite():
-        return sheet.words("no bound of third order")
+        return sheet.words("not enclosed" if wider.lower.is_finite() else "no bound of third order")
     third = wider * exactly(Rational(1, 3))
     return sheet.number(third, [None if form is None else -form / 6], "|r - f(r)| <= c |r - 1|^3, c enclosed")

@@ -22,6 +22,8 @@ MAX_ORDER = 8  # derivatives of w compared at breakpoints
 
 def smoothness(sheet: Sheet) -> Entry:
     """C^k, C^oo or analytic."""
+    if has_pole(sheet):
+        return sheet.words("not settled: w may be infinite at some r")
     corners = [pair for pair in neighbours(sheet) if not _same_formula(*pair)]
     if not corners:
         return sheet.words("analytic") if is_analytic(sheet) else sheet.words("C^oo")
@@ -103,6 +105,23 @@ def is_analytic(sheet: Sheet) -> bool:
             if first_crossing([sheet.numeric.curve(section, inner)]).curve is not None:
                 return False
     return True
+
+
+def has_pole(sheet: Sheet) -> bool:
+    """A denominator is not shown to keep away from 0 inside a section, or w goes to infinity at a breakpoint."""
+    branch = sheet.numeric.branch
+    for before, after in neighbours(sheet):
+        sides = (one_sided(before, before.weight, "upper", branch), one_sided(after, after.weight, "lower", branch))
+        if any(side.limit is not None and side.limit.infinite for side in sides):
+            return True
+    for section in sheet.numeric.sections:
+        for power in section.weight.atoms(sympy.Pow):
+            if not power.exp.is_negative or power.base.is_positive or section.t not in power.base.free_symbols:
+                continue
+            zero = first_crossing([sheet.over_zero(section, power.base**2)]).box
+            if zero is not None and section.t_lower < zero.lower and zero.upper < section.t_upper:
+                return True
+    return False
 
 
 def is_flat_corner(before: Section, after: Section) -> bool:
