@@ -97,7 +97,7 @@ class Cell:
 
 
 @dataclass(frozen=True)
-class Place:
+class Reading:
     """Where a text is read: the ratio, in t and the parameters, over a box of them."""
 
     ratio: dict[Symbol, Expr]
@@ -208,7 +208,7 @@ class Branch:
     @once
     def on(self, section: Section, quantity: Kind) -> Expr:
         """Value, weight or score weight on a section, in t, from the gate's text."""
-        formula = Place({r: section.ratio}, section.box, section.t).piece(self.declared)
+        formula = Reading({r: section.ratio}, section.box, section.t).piece(self.declared)
         return substitute(convert(self.kind, formula, quantity), {r: section.ratio})
 
     @once
@@ -224,7 +224,7 @@ class Branch:
         own = self.kind == quantity or (self.kind, quantity) == ("score", "weight")
         if not own or not self.declared.has(*CORNERS):
             return None
-        there, at = {r: before.ends[1]}, Place({r: before.ends[1]}, before.cell, r)
+        there, at = {r: before.ends[1]}, Reading({r: before.ends[1]}, before.cell, r)
         for side in {side for relation in self.declared.atoms(Relational) for side in relation.args}:
             formula = at.piece(side)  # no other makes up for a comparison with 1/0
             require(is_defined(assigned(formula, there), before.cell), "{} at {} is no number", side, before.ends[1])

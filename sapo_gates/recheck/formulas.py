@@ -17,8 +17,8 @@ NOT_FINITE = (sympy.nan, sympy.zoo, sympy.oo, -sympy.oo, sympy.AccumBounds)
 Values = Mapping[Any, Any]
 
 
-class Place(Protocol):
-    """Ratios and parameter values at which a text is read."""
+class Signs(Protocol):
+    """What is known where a text is read: at some ratios and parameter values."""
 
     def sign(self, formula: Expr) -> int:
         """The sign that a smooth formula has there."""
@@ -53,8 +53,8 @@ def assigned(expression: Expr, values: Values) -> Expr:
     return substitute(expression, values)
 
 
-def piece(expression: Expr, values: Values, place: Place) -> Expr:
-    """The smooth formula that the expression is at these values of symbols, read at the place.
+def piece(expression: Expr, values: Values, at: Signs) -> Expr:
+    """The smooth formula that the expression is at these values of symbols, read there.
 
     What vanishes on the way has to exist, as log(r - 5) in (tau - 1) log(r - 5) at tau = 1, but for what is times a
     corner that is 0.
@@ -67,12 +67,12 @@ def piece(expression: Expr, values: Values, place: Place) -> Expr:
     gone = [symbol for symbol in corners.values() if symbol not in found.free_symbols]
     for corner, symbol in sorted(corners.items(), key=lambda one: not one[0].free_symbols.isdisjoint((r, z))):
         if symbol in found.free_symbols or symbol in gone:
-            choices[symbol] = choice = _choice(corner, lambda one: piece(one, values, place), place)
+            choices[symbol] = choice = _choice(corner, lambda one: piece(one, values, at), at)
             found = assigned(found, {symbol: choice})
             missing |= lost(choice, {}, found)
     for node in missing:
-        place.exists(substitute(node, choices))
-    return piece(found, values, place) if found.has(*CORNERS) else found
+        at.exists(substitute(node, choices))
+    return piece(found, values, at) if found.has(*CORNERS) else found
 
 
 def _outermost(expression: Any) -> Iterator[Any]:
@@ -83,11 +83,11 @@ def _outermost(expression: Any) -> Iterator[Any]:
             yield from _outermost(part)
 
 
-def _choice(corner: Any, smooth: Callable[[Any], Any], place: Place) -> Expr:
+def _choice(corner: Any, smooth: Callable[[Any], Any], at: Signs) -> Expr:
     match corner:
         case Piecewise():
             try:
-                return smooth(next(formula for formula, condition in corner.args if _holds(condition, smooth, place)))
+                return smooth(next(formula for formula, condition in corner.args if _holds(condition, smooth, at)))
             except RecheckFailed:  # where parameters make all pieces one it does not matter which of them it is
                 found = {smooth(formula) for formula, _ in corner.args}
                 if len(found) > 1:
@@ -95,25 +95,25 @@ def _choice(corner: Any, smooth: Callable[[Any], Any], place: Place) -> Expr:
                 return found.pop()
         case sympy.Abs():
             one = smooth(corner.args[0])
-            return one if place.sign(one) >= 0 else -one
+            return one if at.sign(one) >= 0 else -one
         case sympy.sign():
-            return Integer(place.sign(smooth(corner.args[0])))
+            return Integer(at.sign(smooth(corner.args[0])))
     larger = 1 if isinstance(corner, sympy.Max) else -1
     best, *others = map(smooth, corner.args)
     for one in others:
-        best = one if larger * place.sign(one - best) >= 0 else best
+        best = one if larger * at.sign(one - best) >= 0 else best
     return best
 
 
-def _holds(condition: Any, smooth: Callable[[Any], Any], place: Place) -> bool:
+def _holds(condition: Any, smooth: Callable[[Any], Any], at: Signs) -> bool:
     if isinstance(condition, Relational):
         left, right = map(smooth, condition.args)
         for node in lost(left, {}, left - right) | lost(right, {}, left - right):
-            place.exists(node)
-        return bool(type(condition)(Integer(place.sign(left - right)), 0))  # type: ignore[operator]
+            at.exists(node)
+        return bool(type(condition)(Integer(at.sign(left - right)), 0))  # type: ignore[operator]
     if not condition.args:
         return bool(condition)
-    return bool(condition.func(*(_holds(part, smooth, place) for part in condition.args)))
+    return bool(condition.func(*(_holds(part, smooth, at) for part in condition.args)))
 
 
 def convert(kind: Kind, formula: Expr, quantity: Kind) -> Expr:
