@@ -112,6 +112,8 @@ def _near(expression: Expr, variable: Symbol, end: Limit, parameters: Mapping[Sy
         return limit(g, variable, end, parameters, rates).is_zero
 
     def leading(total: Expr) -> Expr:
+        if rates == 0:
+            raise Undefined("oo - oo")
         return _leading(total, variable, lambda g: _near(g, variable, end, parameters, rates))
 
     grouped = _grouped(expression, variable)
@@ -151,6 +153,9 @@ def _near(expression: Expr, variable: Symbol, end: Limit, parameters: Mapping[Sy
     return _function(expression.func, arguments[0])
 
 
+MAX_TERMS = 4  # of a sum whose terms are compared, each with each
+
+
 def _leading(total: Expr, variable: Symbol, near: Callable[[Expr], Limit]) -> Expr:
     """The term of a sum that goes to infinity and beside which all others vanish.
 
@@ -158,10 +163,9 @@ def _leading(total: Expr, variable: Symbol, near: Callable[[Expr], Limit]) -> Ex
         Undefined: none is shown to.
     """
     terms = _grouped(total, variable)
-    for first in terms:
-        others = [one for one in terms if one is not first]
+    for first in terms if 1 < len(terms) <= MAX_TERMS else ():
         with suppress(Undefined):
-            if others and near(first).infinite and all(near(one / first).is_zero for one in others):
+            if near(first).infinite and all(near(one / first).is_zero for one in terms if one is not first):
                 return first
     raise Undefined("no term outgrows the others")
 
@@ -209,13 +213,20 @@ def _rational(expression: Expr, variable: Symbol, end: Limit, parameters: Mappin
         terms = sympy.Poly(part, variable).terms()
         leading.append(terms[-1 if end.is_zero else 0])
     ((above,), top), ((below,), bottom) = leading
-    quotient, bottom = top / bottom, tamed(sympy.factor, bottom)
-    inverse = _power(Limit(interval=compiled(bottom)(parameters)), Rational(-1))
-    if quotient.is_rational_function():
-        coefficients = [Limit(interval=compiled(tamed(sympy.factor, quotient))(parameters))]
-    else:
-        coefficients = [Limit(interval=compiled(top)(parameters)), inverse]
-    return _product([*coefficients, _power(end, Rational(above - below))])
+    return _product([_quotient(top, bottom, parameters), _power(end, Rational(above - below))])
+
+
+def _quotient(top: Expr, bottom: Expr, parameters: Mapping[Symbol, Interval]) -> Limit:
+    """top/bottom, as factors where its sign does not show otherwise: a - a b over a is 1 - b."""
+    quotient = top / bottom
+    with suppress(Undefined):
+        found = Limit(interval=compiled(quotient)(parameters))
+        if found.sign or not quotient.free_symbols:
+            return found
+    if not quotient.is_rational_function():
+        return Limit(interval=compiled(quotient)(parameters))
+    compiled(tamed(sympy.factor, bottom))(parameters).reciprocal()  # it is not 0
+    return Limit(interval=compiled(tamed(sympy.factor, quotient))(parameters))
 
 
 def _by_rate(rate: Limit, end: Limit, factors: list[Limit]) -> Limit:

@@ -170,16 +170,18 @@ def _grouped(expression: Expr, variable: Symbol) -> list[Any]:
     return [expression.func(*rational), *(a for a in expression.args if a not in rational)]
 
 
+MAX_TERMS = 4  # of a sum whose terms are compared, each with each
+
+
 def _outgrowing(terms: list[Any], near: Callable[[Expr], Limit]) -> Expr:
     """The one of a sum's terms that goes to infinity and beside which all others vanish, so that the sum is like it.
 
     Raises:
         Undefined: none is shown to.
     """
-    for first in terms:
-        others = [term for term in terms if term is not first]
+    for first in terms if 1 < len(terms) <= MAX_TERMS else ():
         with suppress(Undefined):
-            if others and near(first).is_infinite and all(near(term / first).is_zero for term in others):
+            if near(first).is_infinite and all(near(term / first).is_zero for term in terms if term is not first):
                 return first
     raise Undefined("no term outgrows the others")
 
