@@ -9,9 +9,9 @@ from itertools import islice
 from typing import Literal, Protocol, cast
 
 import sympy
-from sympy import Expr
+from sympy import Add, Expr
 
-from sapo_gates.functions import substitute
+from sapo_gates.functions import r, substitute, z
 from sapo_gates.gate import Domain, Gate, Parameter
 from sapo_gates.prove.boxes import Budget, Closed, Open, Violated
 from sapo_gates.prove.cell_signs import Unsupported, domain_interval
@@ -171,7 +171,9 @@ class Case:
     @cached_property
     def parts(self) -> tuple[tuple[Part, "Case"], ...]:
         """The parts of which the formula is a mixture, if it is one."""
-        parts = () if self.cell is not None else parts_of(self.gate, self.side)
+        declared = self.gate.declared(self.side)
+        is_single = self.is_part and len([term for term in Add.make_args(declared) if term.has(r, z)]) == 1
+        parts = () if self.cell is not None or is_single else parts_of(self.gate, self.side)
         cases = [Case(part.gate, self.side, self.budget, known=self.known, is_part=True) for part in parts]
         return tuple(
             (part, self.known.setdefault(part.gate.text, case)) for part, case in zip(parts, cases, strict=True)
@@ -232,15 +234,25 @@ class Case:
         """The parameters this branch depends on."""
         return self.gate.parameters_for(self.side)
 
-    @cached_property
+    @property
     def branches(self) -> tuple[Branch, ...]:
         """The branch on cells of its parameter domain.
 
         Raises:
             Unsupported: a corner that cannot be placed.
         """
+        if isinstance(self._placed, Unsupported):
+            raise self._placed
+        return self._placed
+
+    @cached_property
+    def _placed(self) -> tuple[Branch, ...] | Unsupported:
+        """The same, or why it cannot be, which is not sought twice."""
         cell = {p: p.domain for p in self.parameters} if self.cell is None else self.cell
-        return branches_of(self.gate.kind, self.gate.declared(self.side), cell)
+        try:
+            return branches_of(self.gate.kind, self.gate.declared(self.side), cell)
+        except Unsupported as error:
+            return error
 
     @property
     def scope(self) -> str:
@@ -264,10 +276,13 @@ class Case:
         provers: list[SectionProver] = []
         for form in forms_of(section.weight):
             provers.append(SectionProver(branch, replace(section, weight=form)))
-            outcome = provers[-1].settle(claim, Budget(self.budget.deadline, FIRST_TRY), quick=True)
-            if not isinstance(outcome, Open):
-                return Settled(branch, provers[-1].section, outcome)
-        found = provers[0].hunt(claim, parameter_points(self.gate, self.side, branch.all_domains))
+            for quick in (True, False):
+                outcome = provers[-1].settle(claim, Budget(self.budget.deadline, FIRST_TRY), quick=quick)
+                if not isinstance(outcome, Open):
+                    return Settled(branch, provers[-1].section, outcome)
+        found = (
+            None if self.is_part else provers[0].hunt(claim, parameter_points(self.gate, self.side, branch.all_domains))
+        )
         if found is not None:
             return Settled(branch, provers[0].section, found)
         for prover in provers:

@@ -27,6 +27,7 @@ from sapo_gates.prove.cell_signs import domain_interval
 from sapo_gates.prove.enclose import compiled
 from sapo_gates.prove.forms import SYMPY_GIVES_UP, is_identity
 from sapo_gates.prove.interval import Interval, Undefined
+from sapo_gates.prove.removable import filled
 from sapo_gates.verdict import Sign
 
 STAND_IN = Dummy(positive=True)
@@ -59,10 +60,14 @@ def parts_of(gate: Gate, side: Sign) -> tuple[Part, ...]:
         read = parse_gate(gate.text)  # a formula that was written and read again may come back in another order
         declared, parameters = read.declared(side), read.parameters_for(side)
         terms = _terms(gate.kind, declared, {p: domain_interval(p.domain) for p in parameters})
-        parts = tuple(_part(gate.kind, share, formula, parameters) for share, formula in terms)
-        if len(parts) > 1 or (parts and parts[0].gate.declared(side) != declared):
-            total = sympy.sstr(Add(*(part.formula(side) for part in parts)))
-            return parts if parse_expression(total, {p.name: p for p in parameters}) == declared else ()
+        for spelled in (False, True):
+            parts = tuple(_part(gate.kind, share, formula, parameters, spelled=spelled) for share, formula in terms)
+            if len(parts) == 1 and parts[0].gate.declared(side) == declared:
+                break
+            if parts:
+                total = sympy.sstr(Add(*(part.formula(side) for part in parts)))
+                if parse_expression(total, {p.name: p for p in parameters}) == declared:
+                    return parts
     return ()
 
 
@@ -74,7 +79,7 @@ def _terms(kind: Kind, declared: Expr, domains: Mapping[Symbol, Interval]) -> li
         if kind == "value" and not term.has(r, z):
             constant += term
             continue
-        share = _at_one(kind, term)
+        share = _at_one(kind, term, domains)
         if share is None or not compiled(share)(domains).is_nonnegative or share == 0:
             return []
         found.append((share, term / share))
@@ -84,9 +89,12 @@ def _terms(kind: Kind, declared: Expr, domains: Mapping[Symbol, Interval]) -> li
     return [(share, first + constant / share), *found[1:]]
 
 
-def _at_one(kind: Kind, term: Expr) -> Expr | None:
-    """The term's weight at r = 1; where that is 0/0, or up to a corner, its constant factor."""
-    there = substitute(_weight(kind, term), {r: Integer(1), z: Integer(0)})
+def _at_one(kind: Kind, term: Expr, domains: Mapping[Symbol, Interval]) -> Expr | None:
+    """The term's weight at r = 1; where that is 0/0, its limit; where that is not known, its constant factor."""
+    weight = _weight(kind, term)
+    there = substitute(weight, {r: Integer(1), z: Integer(0)})
+    if there.has(sympy.nan, sympy.zoo) and not weight.has(*CORNERS):
+        there = filled(substitute(weight, {z: sympy.log(r)}), r, Integer(1), domains) or there
     if there.has(sympy.nan, sympy.zoo, *CORNERS):
         return term.as_independent(r, z, as_Add=False)[0]
     return sympy.simplify(there)
@@ -96,14 +104,18 @@ def _weight(kind: Kind, term: Expr) -> Expr:
     return derivative(smooth_pieces(term), r) if kind == "value" else term
 
 
-def _part(kind: Kind, share: Expr, formula: Expr, parameters: Sequence[Parameter]) -> Part:
-    """What scales r - 1 or log r, an expression in a parameter or a number, gives way to a parameter for it."""
+def _part(kind: Kind, share: Expr, formula: Expr, parameters: Sequence[Parameter], *, spelled: bool) -> Part:
+    """What scales r - 1 or log r, an expression in a parameter or a number, gives way to a parameter for it.
+
+    spelled: only where the formula is then spelled as it was: 0.3 (r - 1)/sinh(0.3 r - 0.3) is another spelling.
+    """
     own = [p for p in parameters if p in formula.free_symbols]
     values: dict[str, Expr] = {p.name: p for p in own}
     if not any(_scales(kind, formula, p, -1) for p in own):
         for old, image, moved in _spellings(kind, formula, own):
             new = _parameter(image, old, {q.name for q in parameters})
-            if new is not None and is_identity(substitute(moved, {STAND_IN: image}), formula):
+            there = substitute(moved, {STAND_IN: image})
+            if new is not None and (share * there == share * formula if spelled else is_identity(there, formula)):
                 own, formula = [*(p for p in own if p != old), new], substitute(moved, {STAND_IN: new})
                 values = {name: value for name, value in values.items() if value != old} | {new.name: image}
                 break

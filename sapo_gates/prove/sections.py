@@ -16,7 +16,7 @@ from itertools import pairwise
 from typing import Any, Literal, cast
 
 import sympy
-from sympy import Dummy, Expr, Piecewise, Pow, Rational, Symbol
+from sympy import Add, Dummy, Expr, Piecewise, Pow, Rational, Symbol
 from sympy.core.relational import Relational
 
 from sapo_gates.derive import CORNERS, declared_formula, derivative, smooth_pieces
@@ -24,8 +24,10 @@ from sapo_gates.functions import r, substitute
 from sapo_gates.gate import Domain, Kind, Parameter
 from sapo_gates.prove.cell_signs import Straddles, Unsupported, as_end, certain_sign, domain_interval, sign_on
 from sapo_gates.prove.corners import check_digits, resolve, short, signs_on, switches_of, zeros
-from sapo_gates.prove.interval import Interval
-from sapo_gates.prove.removable import denominators, filled
+from sapo_gates.prove.enclose import compiled, enclose_at
+from sapo_gates.prove.forms import tamed
+from sapo_gates.prove.interval import Interval, Undefined
+from sapo_gates.prove.removable import denominators, filled, is_zero_at
 
 ChartKind = Literal["ratio", "log", "scaled", "log-scaled"]
 
@@ -246,12 +248,37 @@ def _in_chart(
     corners = list(dict.fromkeys([*others, *(zero for switch in switches for zero in zeros(switch, chart.x, domains))]))
     breakpoints = _ordered(corners, chart, domains)
     sections = _between(breakpoints, switches, chart, domains, weight, value)
+    from_one = any(_hides_its_zero(section, chart) for section in sections)
+    if from_one:
+        if breakpoints[0] == chart.on_policy and chart.lower.is_finite:
+            corners.append(HALFWAY)
+            breakpoints.insert(0, HALFWAY)
+        sections = _between(breakpoints, switches, chart, domains, weight, value, from_one=True)
     holes = [hole for section in sections for hole in _holes(section, chart, domains)]
     if holes:
         breakpoints = _ordered([*corners, *dict.fromkeys(holes)], chart, domains)
-        sections = _between(breakpoints, switches, chart, domains, weight, value)
+        sections = _between(breakpoints, switches, chart, domains, weight, value, from_one=from_one)
     eliminated = {p: domain for p, domain in cell.items() if p == chart.parameter}
     return Branch(chart, domains, eliminated, tuple(sections), tuple(breakpoints), value, weight)
+
+
+HALFWAY = Rational(1, 2)
+"""A breakpoint, so that the section next to r = 1 may be measured from there and the first one from r = 0."""
+
+
+def _hides_its_zero(section: Section, chart: Chart) -> bool:
+    """Whether intervals do not see that a sum is 0 at r = 1, as 0.11 r - 0.11, which is 0.11 t where r = 1 + t."""
+    if section.t != chart.x or chart.on_policy not in (section.lower, section.upper):
+        return False
+    formulas = (e for e in (section.weight, section.value) if e is not None)
+    sums = {cast(Expr, e) for formula in formulas for e in formula.atoms(Add)}
+    one = {section.t: chart.on_policy}
+    return any(_is_zero_at(e, section.t, chart.on_policy) and not enclose_at(e, one).is_point for e in sums)
+
+
+def _is_zero_at(e: Expr, t: Symbol, at: Rational) -> bool:
+    """Whether it is a rational function of t alone that is 0 there."""
+    return e.free_symbols == {t} and bool(e.is_rational_function(t)) and is_zero_at(e, t, at)
 
 
 def _between(
@@ -261,18 +288,30 @@ def _between(
     domains: Mapping[Symbol, Domain],
     weight: Expr,
     value: Expr | None,
+    *,
+    from_one: bool = False,
 ) -> list[Section]:
     ends = [chart.lower, *breakpoints, sympy.oo]
     sections: list[Section] = []
     for lower, upper in pairwise(ends):
         side = "left" if len(sections) <= breakpoints.index(chart.on_policy) else "right"
-        t, position, t_lower, t_upper = coordinate(chart, lower, upper)
+        t, position, t_lower, t_upper = coordinate(chart, lower, upper, from_one=from_one)
         inside = {**domains, t: Domain(_number(t_lower), _number(t_upper), True, True)}
         signs = _signs_in(switches, {chart.x: position}, inside, domains)
         w, f = (None if e is None else substitute(resolve(e, signs), {chart.x: position}) for e in (weight, value))
+        if from_one and chart.on_policy in (lower, upper):
+            w, f = (None if e is None else _with_zero_in_front(e, t) for e in (w, f))
         assert w is not None
         sections.append(Section(side, lower, upper, t, position, t_lower, t_upper, w, f))
     return sections
+
+
+def _with_zero_in_front(formula: Expr, t: Symbol) -> Expr:
+    """The formula with sums that are 0 at t = 0 as products: t (2 + t)/(1 + t) for 1 + t - 1/(1 + t)."""
+    return formula.replace(
+        lambda e: e.is_Add and _is_zero_at(e, t, Rational(0)),
+        lambda e: tamed(sympy.factor, e),
+    )
 
 
 def _signs_in(
@@ -289,8 +328,12 @@ def _holes(section: Section, chart: Chart, domains: Mapping[Symbol, Domain]) -> 
     """The removable singularities inside a section, in the chart's x: breakpoints, so that limits fill them."""
     t, ends = section.t, (section.t_lower, section.t_upper)
     ranges = {p: domain_interval(domain) for p, domain in domains.items()}
+    inside = {**ranges, t: Interval.of(*ends, True, True)}
     for expression in (section.weight, section.value):
         for denominator in () if expression is None else set(denominators(expression, t)):
+            with suppress(Undefined, KeyError):
+                if not compiled(denominator)(inside).contains_zero:
+                    continue
             with suppress(Unsupported):
                 for zero in zeros(denominator, t, domains):
                     finite = [(end, side) for end, side in zip(ends, (1, -1), strict=True) if isinstance(end, Fraction)]
@@ -318,10 +361,18 @@ def _ordered(candidates: Iterable[Expr], chart: Chart, cell: Mapping[Symbol, Dom
     return inside
 
 
-def coordinate(chart: Chart, lower: Expr, upper: Expr) -> tuple[Symbol, Expr, Fraction | float, Fraction | float]:
-    """t, x(t) and the range of t on a section; t = x where both ends are numbers that intervals hold exactly."""
+def coordinate(
+    chart: Chart, lower: Expr, upper: Expr, *, from_one: bool = False
+) -> tuple[Symbol, Expr, Fraction | float, Fraction | float]:
+    """t, x(t) and the range of t on a section; t = x where both ends are numbers that intervals hold exactly.
+
+    from_one: but next to r = 1 measured from there.
+    """
     t = Symbol("t_", real=True)
-    if all(end.is_infinite or (isinstance(end, Rational) and end.q & (end.q - 1) == 0) for end in (lower, upper)):
+    from_one = from_one and chart.on_policy in (lower, upper)
+    if not from_one and all(
+        end.is_infinite or (isinstance(end, Rational) and end.q & (end.q - 1) == 0) for end in (lower, upper)
+    ):
         return chart.x, chart.x, as_end(lower), as_end(upper)
     if upper is sympy.oo:
         return t, lower + t, Fraction(0), float("inf")

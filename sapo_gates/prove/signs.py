@@ -50,7 +50,7 @@ FALLING = (*EACH, "terms", "inverse")
 
 End = Literal["lower", "upper"]
 ENDS: tuple[End, End] = ("lower", "upper")
-Link = tuple[Enclosure, bool]
+Link = tuple[Enclosure, Callable[[], bool]]
 """A derivative, and whether it is 0 at an end of its section for every parameter."""
 NOTHING = Interval(ZERO, ZERO)
 Claim = Literal["decay", "at most one", "nonnegative", "weight defined", "value defined"]
@@ -208,7 +208,7 @@ class SectionProver:
         ]
 
     def _link(self, expression: Expr, end: End) -> Link:
-        return enclosure_of(expression), self.vanishes(expression, end)
+        return enclosure_of(expression), cache(lambda: self.vanishes(expression, end))
 
     def _is_anchored(
         self,
@@ -231,7 +231,8 @@ class SectionProver:
             try:
                 image = enclosure(closed)  # continuous up to the end, hence the integral of the next
                 if j < length - 1:
-                    image = NOTHING if vanishes else enclosure(at_end)
+                    image = enclosure(at_end)
+                    image = NOTHING if image.contains_zero and vanishes() else image
             except Undefined:
                 return False
             if not (image if sign > 0 else -image).is_nonnegative:

@@ -30,8 +30,14 @@ def gate_of(text: str):
         ('value = "5 + atan(3*(r-1))/6 + tanh(r-1)/2"', {"1/2"}),
         (f'score = "r*{CAUCHY}/2 + r*{BELL}/2"', {"1/2"}),
         (f'weight = "(1-exp(-(r-1)^2))/(r-1)^2/4 + 3*{BELL}/4"', {"1/4", "3/4"}),
+        (f'weight = "tanh(3*(r-1))/(r-1)/12 + 3*{BELL}/4"', {"1/4", "3/4"}),
+        (f'weight = "0.3*(r-1)/sinh(0.3*r-0.3)/4 + 3*{BELL}/4"', {"1/4", "3/4"}),
+        (f'weight = "(0.3*r-0.3)/sinh(0.3*r-0.3)/4 + 3*{BELL}/4"', {"1/4", "3/4"}),
     ],
-    ids=["numbers", "a parameter", "value", "score weight", "0/0 at r = 1"],
+    ids=[
+        *("numbers", "a parameter", "value", "score weight", "0/0 at r = 1", "0/0 that is not 1 there"),
+        *("a scale", "a scale that would be spelled otherwise"),
+    ],
 )
 def test_a_mixture_falls_into_its_parts(text: str, shares: set[str]) -> None:
     gate = gate_of(text)

@@ -80,6 +80,24 @@ def test_the_sections_join_end_to_end_from_zero_to_infinity() -> None:
     assert [section.side for section in branch.sections] == ["left", "left", "right", "right"]
 
 
+@pytest.mark.parametrize(
+    ("text", "next_to_one"),
+    [
+        ("exp(-Abs(0.11*(r - 1))^(3/2))", ["exp(-11*sqrt(22)*(-t_)**(3/2)/4000)", "exp(-11*sqrt(11)*t_**(3/2)/1000)"]),
+        ("sech(0.3*(r - 1/r))", ["sech(3*t_*(t_ + 4)/(20*(t_ + 2)))", "sech(3*t_*(t_ + 2)/(10*(t_ + 1)))"]),
+        ("sech(r^2 - 1)", ["sech(r**2 - 1)", "sech(r**2 - 1)"]),
+        ("sech(r - 0.9)", ["sech(r - 9/10)", "sech(r - 9/10)"]),
+    ],
+    ids=["0.11 r - 0.11", "0.3 r - 0.3/r", "seen to be 0", "not 0"],
+)
+def test_where_numbers_hide_that_a_sum_is_0_at_1_sections_next_to_it_start_there(
+    text: str, next_to_one: list[str]
+) -> None:
+    (branch,) = branches(text)
+    at = branch.breakpoints.index(sympy.Integer(1))
+    assert [sympy.sstr(section.weight) for section in branch.sections[at : at + 2]] == next_to_one
+
+
 def in_cell(branch: Branch, value: Rational) -> bool:
     return value in branch.all_domains[c]
 
