@@ -15,7 +15,8 @@ z = Symbol("z", real=True)
 
 def substitute(expression: Expr, values: Mapping[Any, Any]) -> Expr:
     """The expression with symbols or subexpressions replaced, exactly and all at once."""
-    return cast(Expr, expression.xreplace(dict(values)))
+    changes = {old: new for old, new in values.items() if old != new}  # xreplace builds r anew where r becomes r
+    return cast(Expr, expression.xreplace(changes)) if changes else expression
 
 
 class sigmoid(Function):

@@ -280,11 +280,10 @@ class Case:
                 outcome = provers[-1].settle(claim, Budget(self.budget.deadline, FIRST_TRY), quick=quick)
                 if not isinstance(outcome, Open):
                     return Settled(branch, provers[-1].section, outcome)
-        found = (
-            None if self.is_part else provers[0].hunt(claim, parameter_points(self.gate, self.side, branch.all_domains))
-        )
-        if found is not None:
-            return Settled(branch, provers[0].section, found)
+        if self.parameters and self.cell is None and not self.is_part:  # else numbers have been tried, or are of no use
+            found = provers[0].hunt(claim, parameter_points(self.gate, self.side, branch.all_domains))
+            if found is not None:
+                return Settled(branch, provers[0].section, found)
         for prover in provers:
             outcome = prover.settle(claim, Budget(self.budget.deadline, SECOND_TRY))
             if not isinstance(outcome, Open):
