@@ -95,7 +95,12 @@ def _filled_or_value(expression: Expr, t: Symbol, at: Expr, ranges: Mapping[Symb
 def is_zero_at(expression: Expr, t: Symbol, at: Expr) -> bool:
     """Whether it is 0 at t = at for every parameter."""
     there = substitute(expression, {t: at})
-    return not there.has(sympy.nan, sympy.zoo, sympy.oo) and is_identity(there, sympy.Integer(0))
+    if there.has(sympy.nan, sympy.zoo, sympy.oo):
+        return False
+    with suppress(Undefined, KeyError):
+        if not compiled(there)({}).contains_zero:  # which takes less than to look for an identity
+            return False
+    return is_identity(there, sympy.Integer(0))
 
 
 def value_at_point(expression: Expr, t: Symbol, at: Expr, ranges: Mapping[Symbol, Interval]) -> Expr | None:

@@ -6,7 +6,8 @@ each only where the enclosure of w shows that w is continuous on the box:
     derivative      the enclosure of w' has the right sign
     log-derivative  w > 0 on the box and w'/w has the right sign; sees what w' loses in a tail
     terms           w' enclosed as sum of term * (log term)'
-    inverse         w' written in s = 1/t and brought to one fraction, on boxes that reach to infinity
+    inverse         w' spelled otherwise: in s = 1/t and as one fraction, on boxes that reach to infinity; in a section
+                    that does not, with what its terms share in front
     anchor-k        w', ..., w^(k-1) are right at the section's end that the box touches, and w^(k) is on the whole
                     box; needed where w' itself touches 0
     fraction-k      w > 0 on the box, and w'/w as one fraction N/D: D has one sign, N, ..., N^(k-1) are right at the
@@ -128,15 +129,24 @@ class SectionProver:
         """1/t, in sections that reach to infinity."""
         return Symbol("s_", positive=True) if self.outward > 0 else Symbol("s_", negative=True)
 
+    @property
+    def is_bounded(self) -> bool:
+        """The section reaches to no infinity."""
+        return isinstance(self.section.t_lower, Fraction) and isinstance(self.section.t_upper, Fraction)
+
     @cached_property
     def inverse_slope(self) -> Expr:
-        """W' in s = 1/t, as one fraction."""
+        """W' in s = 1/t, as one fraction; in a bounded section in t, with what its terms share in front."""
+        if self.is_bounded:
+            return tamed(sympy.gcd_terms, derivative(self.section.weight, self.t))
         return tamed(sympy.factor, substitute(derivative(self.section.weight, self.t), {self.t: 1 / self.s}))
 
     @cached_property
     def slope_by_inverse(self) -> Enclosure:
-        """W' as a function of t through s = 1/t."""
+        """W' as a function of t, through s = 1/t where that is how it is spelled."""
         inverse = enclosure_of(self.inverse_slope)
+        if self.is_bounded:
+            return inverse
         return lambda ranges: inverse({**ranges, self.s: ranges[self.t].reciprocal()})
 
     def box(self, *, eliminated: bool = False) -> Box:
@@ -168,7 +178,7 @@ class SectionProver:
 
         def inverse_rule(ranges: Mapping[Symbol, Interval], box: Box) -> bool:
             unbounded = isinstance(box[self.t].upper, float) or isinstance(box[self.t].lower, float)
-            return unbounded and _tries(lambda: settles(self.slope_by_inverse(ranges)))
+            return (unbounded or self.is_bounded) and _tries(lambda: settles(self.slope_by_inverse(ranges)))
 
         def positive(rule: Rule) -> Rule:
             return lambda ranges, box: self.weight(ranges).is_positive and rule(ranges, box)
@@ -177,12 +187,13 @@ class SectionProver:
             ("derivative", derivative_rule),
             ("log-derivative", log_rule),
             ("terms", terms_rule),
+            *([("inverse", inverse_rule)] if self.is_bounded else []),
             *((f"anchor-{k}", self._anchor_rule(k)) for k in range(2, MAX_ANCHOR_ORDER + 1)),
             *(
                 (name, positive(rule))
                 for name, rule in self._fraction_rules(self._log_derivative, -self.outward, quick)
             ),
-            ("inverse", inverse_rule),
+            *([] if self.is_bounded else [("inverse", inverse_rule)]),
             *([("each", self._each_rule(quick))] if self.is_composed else []),
         ]
         return [(name, self._licensed(rule)) for name, rule in rules]

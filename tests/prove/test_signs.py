@@ -115,6 +115,25 @@ def test_a_product_falls_with_its_factors_only_where_none_is_negative(text: str,
         assert settles(provers(text)[1], "each", Fraction(5, 4), Fraction(5, 2)) == holds
 
 
+HOMOGRAPHIC = "Piecewise((2*({0})/(1 + {0}), Abs(r - 1) < 1), (0, True))"
+
+
+def test_what_all_terms_of_a_derivative_share_decides_its_sign_next_to_1() -> None:
+    with working_precision():
+        right = provers(HOMOGRAPHIC.format("(1 - (r - 1)^2)^2"))[1]
+        assert [settles(right, rule, Fraction(1), Fraction(3, 2)) for rule in ("derivative", "terms")] == [
+            False,
+            False,
+        ]
+        assert settles(right, "inverse", Fraction(1), Fraction(3, 2))
+
+
+def test_a_derivative_spelled_otherwise_settles_nothing_where_the_weight_turns() -> None:
+    with working_precision():
+        right = provers(HOMOGRAPHIC.format("(1 - (2*r - 3)^2)^2"))[1]
+        assert not settles(right, "inverse", Fraction(1), Fraction(7, 4))
+
+
 @pytest.mark.parametrize(
     ("text", "claim"),
     [
