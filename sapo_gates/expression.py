@@ -8,10 +8,10 @@ import math
 import re
 from collections.abc import Callable, Mapping
 from fractions import Fraction
-from typing import Any
+from typing import Any, cast
 
 import sympy
-from sympy import Expr, Integer, Rational
+from sympy import Add, Expr, Integer, Rational
 
 from sapo_gates.errors import GateTextError, did_you_mean
 from sapo_gates.functions import CONSTANTS, ELEMENTARY, r, z
@@ -231,10 +231,22 @@ class _Parser:
                 return left / right
             case "**" | "^":
                 _check_power(left, right)
-                return _real(left**right)
+                return _real(_power(left, right))
         if left.has(sympy.Piecewise) or right.has(sympy.Piecewise):
             raise GateTextError(f"{_shown(self.text)}: a condition holds no Piecewise; write one piece more instead.")
         return _RELATIONS[operator](left, right)
+
+
+def _power(base: Expr, exponent: Expr) -> Expr:
+    """base^exponent, a large factor of what holds a logarithm in front.
+
+    SymPy takes (10^9 log(r) - 2)^2 in an exponential apart as log(r^(10^9)) - 2, and asks polynomials for its sign.
+    """
+    if isinstance(base, Add) and base.has(sympy.log, z) and isinstance(exponent, Rational):
+        largest = max(abs(term.as_coeff_Mul()[0]) for term in base.args if term.has(sympy.log, z))
+        if largest > MAX_EXPONENT:
+            return largest**exponent * sympy.expand_mul(base / largest) ** exponent
+    return cast(Expr, base**exponent)
 
 
 def _real(value: Expr) -> Expr:

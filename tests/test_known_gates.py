@@ -243,6 +243,26 @@ def test_a_needle_of_1e_minus_12_is_found_wherever_it_is(place: str) -> None:
     assert all(abs(Rational(ratio) - at) <= Rational("1e-8") for ratio in found.witness.r)
 
 
+@pytest.mark.parametrize(
+    ("base", "needle", "place"),
+    [
+        ("exp(-(10*z)^2)", "exp(-((z - 2)/1e-9)^2)", sympy.exp(2)),
+        ("exp(-(10*log(r))^2)", "exp(-(1e9*log(r) - 1/3)^4)", sympy.Integer(1)),
+        (f"1/(1 + {U}^2)", "exp(-((r - pi)/1e-9)^2)", sympy.pi),
+        (f"sech({U}/2)^2", "exp(-((r - 3)/1e-9)^2 - ((tau - 7)/1e-3)^2)", sympy.Integer(3)),
+    ],
+    ids=["in log r", "in log r, near 1", "at pi, for every tau", "for a few tau alone"],
+)
+def test_a_needle_is_found_in_every_coordinate(base: str, needle: str, place: sympy.Expr) -> None:
+    domains = {"tau": "(0, oo)"} if "tau" in base else {}
+    certificate = certify(gate("needle", Formula("weight", f"{base} + 1e-12*{needle}", domains)), budget=15)
+    decay = answers(certificate, DECAY)[0]
+    assert decay.verdict == "refuted"
+    assert decay.witness is not None
+    assert all(abs(Rational(ratio) - place) < 1e-7 for ratio in decay.witness.r)
+    recheck(certificate.to_json())
+
+
 @pytest.mark.parametrize(("onset", "verdict"), [("18", "refuted"), ("19.9", "refuted"), ("21", "proved")])
 def test_a_violation_in_a_corner_of_the_parameter_box_is_found_and_one_outside_is_none(
     onset: str, verdict: str
