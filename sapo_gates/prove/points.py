@@ -4,7 +4,8 @@ from collections.abc import Iterator, Mapping
 from fractions import Fraction
 from itertools import product
 
-from sympy import Expr, Pow, Rational, Symbol
+import sympy
+from sympy import Add, Expr, Mul, Pow, Rational, Symbol
 
 from sapo_gates.functions import substitute
 from sapo_gates.gate import Domain, Gate
@@ -13,6 +14,8 @@ from sapo_gates.prove.cell_signs import as_end
 from sapo_gates.prove.forms import MAX_EXPONENT
 from sapo_gates.verdict import Sign
 
+MAX_ZEROS = 4  # of linear parts, for each parameter
+DIGITS = 40
 Point = Mapping[Symbol, Rational]
 
 
@@ -21,10 +24,53 @@ def rational(number: Fraction) -> Rational:
     return Rational(number.numerator, number.denominator)
 
 
+def fraction_of(number: Rational) -> Fraction:
+    """SymPy's rational as Python's."""
+    return Fraction(int(number.p), int(number.q))
+
+
+def linear_parts(expression: Expr, t: Symbol) -> Iterator[tuple[Fraction, Fraction]]:
+    """Zero and scale, c and |d| of (t - c)/d, of every subexpression that is that; of pi, nearly."""
+    for node in expression.atoms(Add, Mul, Symbol):
+        found = _linear(node, t, nearly=True)
+        if found is not None:
+            yield -found[1] / found[0], 1 / abs(found[0])
+
+
+def linear_zero(expression: Expr, t: Symbol) -> Fraction | None:
+    """The zero of a t + b with rational a and b; None for anything else."""
+    found = _linear(expression, t)
+    return None if found is None else -found[1] / found[0]
+
+
+def _linear(expression: Expr, t: Symbol, *, nearly: bool = False) -> tuple[Fraction, Fraction] | None:
+    """a and b of a t + b, both rational; nearly: b may be a number near it."""
+    coefficients = expression.as_coefficients_dict()
+    slope = coefficients.pop(t, sympy.Integer(0))
+    constant = sympy.Add(*(factor * rest for rest, factor in coefficients.items()))
+    if nearly and constant.is_number and constant.is_real:
+        constant = Rational(str(sympy.N(constant, DIGITS)))
+    is_linear = slope != 0 and isinstance(slope, Rational) and isinstance(constant, Rational)
+    return (fraction_of(slope), fraction_of(constant)) if is_linear else None
+
+
+def near_zeros(expression: Expr, t: Symbol) -> list[Fraction]:
+    """Points around the zeros of every subexpression linear in t, at distances of its own scale."""
+    offsets = (0, *(sign * Fraction(k, 8) for k in (1, 4, 8, 12, 20, 32) for sign in (1, -1)))
+    return [zero + scale * offset for zero, scale in linear_parts(expression, t) for offset in offsets]
+
+
+def suspects(expression: Expr, t: Symbol) -> list[Fraction]:
+    """These, and a coarse grid."""
+    grid = [Fraction(2) ** k for k in range(-20, 21)]
+    around = near_zeros(expression, t)
+    return list(dict.fromkeys([*around, *grid, *(-g for g in grid), *(1 - g for g in grid if g < 1)]))
+
+
 def parameter_points(
     gate: Gate, side: Sign, domains: Mapping[Symbol, Domain], box: Box | None = None
 ) -> Iterator[Point]:
-    """Exact parameter values worth trying: the trained ones, the corners of the box, powers of ten and its middle.
+    """Exact parameter values worth trying: trained ones, zeros of linear parts, corners of the box, powers of ten.
 
     Without those at which SymPy would write out a number of millions of digits.
     """
@@ -34,7 +80,12 @@ def parameter_points(
         whole = Range(as_end(domain.lower), as_end(domain.upper), domain.lower_open, domain.upper_open)
         here = box[p] if box is not None and p in box else whole
         trained = gate.parameter(p.name).value_for(side)
-        wanted = [trained, *map(Rational, ("1", "20", "1/10", "100", "1000", "1/100", "1000000", "2", "1/2"))]
+        zeros = [rational(zero) for zero, _ in linear_parts(gate.declared(side), p)]
+        wanted = [
+            trained,
+            *zeros[:MAX_ZEROS],
+            *map(Rational, ("1", "20", "1/10", "100", "1000", "1/100", "1000000", "2", "1/2")),
+        ]
         wanted += [rational(e) for e in (here.lower, here.upper) if isinstance(e, Fraction)] + [rational(here.middle)]
         inside = [value for value in wanted if here.contains(Fraction(int(value.p), int(value.q))) and value in domain]
         choices[p] = list(dict.fromkeys(inside))[:12]

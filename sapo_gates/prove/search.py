@@ -25,10 +25,10 @@ from sapo_gates.gate import Gate
 from sapo_gates.prove.enclose import Enclosure, compiled
 from sapo_gates.prove.interval import Interval, Undefined, working_precision
 from sapo_gates.prove.limits import ZERO_FROM_ABOVE, limit
-from sapo_gates.prove.points import Point, rational
+from sapo_gates.prove.points import Point, linear_parts, linear_zero, near_zeros, rational
 from sapo_gates.prove.removable import denominators
 from sapo_gates.prove.sections import Branch, Section, in_x
-from sapo_gates.prove.signs import enclosure_of, linear_parts, linear_zero, near_zeros
+from sapo_gates.prove.signs import enclosure_of
 from sapo_gates.prove.tails import S
 from sapo_gates.prove.witness import WITNESS_PRECISION, evaluate, growth_between, point
 from sapo_gates.verdict import Sign, Witness

@@ -24,7 +24,7 @@ Right at an end a is what makes g >= 0 by Taylor's formula, g(a + h) = g(a) + g'
 c between 0 and h: g(a), g'(a), ... >= 0, or 0 for every parameter, and g^(k) >= 0; where h < 0, every other sign turns.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import cache, cached_property, partial
@@ -40,6 +40,7 @@ from sapo_gates.prove.cell_signs import as_end
 from sapo_gates.prove.enclose import Enclosure, compiled
 from sapo_gates.prove.forms import derivative_by_terms, log_derivative, tamed
 from sapo_gates.prove.interval import ZERO, Interval, NowhereDefined, Undefined
+from sapo_gates.prove.points import fraction_of, suspects
 from sapo_gates.prove.removable import as_fraction, centred, denominators, is_zero_at
 from sapo_gates.prove.sections import Branch, Section
 
@@ -432,46 +433,6 @@ def exact_range(value: Rational) -> Range:
     """One number as a range."""
     exact = fraction_of(value)
     return Range(exact, exact)
-
-
-def fraction_of(number: Rational) -> Fraction:
-    """SymPy's rational as Python's."""
-    return Fraction(int(number.p), int(number.q))
-
-
-def linear_parts(expression: Expr, t: Symbol) -> Iterator[tuple[Fraction, Fraction]]:
-    """Zero and scale, c and |d| of (t - c)/d, of every subexpression that is that, with rational numbers."""
-    for node in expression.atoms(Add, Mul, Symbol):
-        found = _linear(node, t)
-        if found is not None:
-            yield -found[1] / found[0], 1 / abs(found[0])
-
-
-def linear_zero(expression: Expr, t: Symbol) -> Fraction | None:
-    """The zero of a t + b with rational a and b; None for anything else."""
-    found = _linear(expression, t)
-    return None if found is None else -found[1] / found[0]
-
-
-def _linear(expression: Expr, t: Symbol) -> tuple[Fraction, Fraction] | None:
-    """a and b of a t + b."""
-    coefficients = expression.as_coefficients_dict()
-    slope, constant = (coefficients.pop(one, sympy.Integer(0)) for one in (t, sympy.Integer(1)))
-    is_linear = slope != 0 and not coefficients and isinstance(slope, Rational) and isinstance(constant, Rational)
-    return (fraction_of(slope), fraction_of(constant)) if is_linear else None
-
-
-def near_zeros(expression: Expr, t: Symbol) -> list[Fraction]:
-    """Points around the zeros of every subexpression linear in t, at distances of its own scale."""
-    offsets = (0, *(sign * Fraction(k, 8) for k in (1, 4, 8, 12, 20, 32) for sign in (1, -1)))
-    return [zero + scale * offset for zero, scale in linear_parts(expression, t) for offset in offsets]
-
-
-def suspects(expression: Expr, t: Symbol) -> list[Fraction]:
-    """These, and a coarse grid."""
-    grid = [Fraction(2) ** k for k in range(-20, 21)]
-    around = near_zeros(expression, t)
-    return list(dict.fromkeys([*around, *grid, *(-g for g in grid), *(1 - g for g in grid if g < 1)]))
 
 
 def _defined_rule(enclosure: Enclosure) -> Rule:

@@ -10,8 +10,9 @@ from sapo_gates.expression import parse_expression
 from sapo_gates.functions import r
 from sapo_gates.prove.boxes import Budget, Closed, Open, Range, Violated
 from sapo_gates.prove.interval import working_precision
+from sapo_gates.prove.points import suspects
 from sapo_gates.prove.sections import branches_of
-from sapo_gates.prove.signs import Claim, SectionProver, suspects
+from sapo_gates.prove.signs import Claim, SectionProver
 
 tau = Parameter("tau", "(0, oo)", 10, 12)
 
