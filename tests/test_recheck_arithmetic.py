@@ -114,6 +114,14 @@ def test_ends_that_are_not_attained_stay_so() -> None:
             assert span_of(bounded)({X: far}).is_positive
 
 
+def test_a_leading_coefficient_that_may_be_0_below_is_not_cancelled() -> None:
+    p = sympy.Symbol("p", real=True)
+    formula = (p * X**2 + X) / (p * X**2 + 1)
+    assert limit(formula, X, UP, {p: Range(Rational(0), Rational(1)).span}).number.low == 1
+    with pytest.raises(Undefined):
+        limit(formula, X, UP, {p: Range(Rational(0), Rational(1), True, True).span})
+
+
 def test_a_sum_goes_like_the_term_that_outgrows_the_others() -> None:
     assert limit(X - X * 2 + sympy.exp(X), X, UP, {}) == UP
     assert limit(X - X**2 + sympy.log(X), X, UP, {}) == DOWN

@@ -217,16 +217,21 @@ def _rational(expression: Expr, variable: Symbol, end: Limit, parameters: Mappin
 
 
 def _quotient(top: Expr, bottom: Expr, parameters: Mapping[Symbol, Interval]) -> Limit:
-    """top/bottom, as factors where its sign does not show otherwise: a - a b over a is 1 - b."""
-    quotient = top / bottom
-    with suppress(Undefined):
-        found = Limit(interval=compiled(quotient)(parameters))
-        if found.sign or not quotient.free_symbols:
-            return found
-    if not quotient.is_rational_function():
+    """top/bottom, where bottom is never 0; as factors where its sign shows by these alone: a - a b over a is 1 - b."""
+
+    def over(quotient: Expr, below: Expr) -> Limit:
+        compiled(below)(parameters).reciprocal()
         return Limit(interval=compiled(quotient)(parameters))
-    compiled(tamed(sympy.factor, bottom))(parameters).reciprocal()  # it is not 0
-    return Limit(interval=compiled(tamed(sympy.factor, quotient))(parameters))
+
+    quotient = top / bottom
+    has_factors = bool(quotient.free_symbols) and quotient.is_rational_function()
+    with suppress(Undefined):
+        plain = over(quotient, bottom)
+        if plain.sign or not has_factors:
+            return plain
+    if not has_factors:
+        raise Undefined("1/0")
+    return over(tamed(sympy.factor, quotient), tamed(sympy.factor, bottom))
 
 
 def _by_rate(rate: Limit, end: Limit, factors: list[Limit]) -> Limit:

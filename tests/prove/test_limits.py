@@ -114,6 +114,14 @@ def test_an_indeterminate_form_is_refused_or_only_what_is_certain_is_said(expres
         limit(expression, X, ENDS[end], {P: Interval.of(0, inf, True)})
 
 
+def test_a_leading_coefficient_that_may_be_0_below_is_not_cancelled() -> None:
+    """(p x^2 + x)/(p x^2 + 1) tends to 1, but for p = 0, where it grows."""
+    formula = (P * X**2 + X) / (P * X**2 + 1)
+    assert seen(limit(formula, X, ENDS["oo"], {P: Interval.of(0, 1, True)})) == "[1.00000000000, 1.00000000000]"
+    with pytest.raises(Undefined):
+        limit(formula, X, ENDS["oo"], {P: Interval.of(0, 1)})
+
+
 EXPRESSIONS = st.recursive(
     st.one_of(st.just(X), st.integers(-2, 3).map(sympy.Integer)),
     lambda inner: st.one_of(
