@@ -27,6 +27,8 @@ X = Symbol("x", real=True)
 TWO_ARGUMENTS = [sympy.lowergamma, sympy.uppergamma]
 ONE_ARGUMENT = [f for f in FUNCTIONS if f not in TWO_ARGUMENTS]
 Y = Symbol("y", real=True)
+P = Symbol("p", real=True)
+BELOW_ONE = Range(Rational(0), Rational(1)).span
 OPERATIONS: dict[str, Callable[..., Any]] = {
     "__neg__": lambda x: -x,
     "__add__": lambda x, y: x + y,
@@ -115,11 +117,17 @@ def test_ends_that_are_not_attained_stay_so() -> None:
 
 
 def test_a_leading_coefficient_that_may_be_0_below_is_not_cancelled() -> None:
-    p = sympy.Symbol("p", real=True)
-    formula = (p * X**2 + X) / (p * X**2 + 1)
-    assert limit(formula, X, UP, {p: Range(Rational(0), Rational(1)).span}).number.low == 1
+    formula = (P * X**2 + X) / (P * X**2 + 1)
+    assert limit(formula, X, UP, {P: BELOW_ONE}).number.low == 1
     with pytest.raises(Undefined):
-        limit(formula, X, UP, {p: Range(Rational(0), Rational(1), True, True).span})
+        limit(formula, X, UP, {P: Range(Rational(0), Rational(1), True, True).span})
+
+
+def test_what_would_be_a_polynomial_of_a_huge_degree_is_not_factored(monkeypatch: pytest.MonkeyPatch) -> None:
+    """To SymPy's polynomials exp(57289761) is that power of E, which fills the memory."""
+    monkeypatch.delattr(sympy, "factor")
+    for huge in (sympy.exp(57289761), P * sympy.exp(57289761), (P + 1) ** 400):
+        assert limit(huge * X + 1, X, UP, {P: BELOW_ONE}) == UP
 
 
 def test_a_sum_goes_like_the_term_that_outgrows_the_others() -> None:

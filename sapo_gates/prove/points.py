@@ -15,7 +15,7 @@ from sapo_gates.prove.forms import MAX_EXPONENT
 from sapo_gates.verdict import Sign
 
 MAX_ZEROS = 4  # of linear parts, for each parameter
-DIGITS = 40
+DIGITS = 20
 Point = Mapping[Symbol, Rational]
 
 
@@ -48,7 +48,7 @@ def _linear(expression: Expr, t: Symbol, *, nearly: bool = False) -> tuple[Fract
     coefficients = expression.as_coefficients_dict()
     slope = coefficients.pop(t, sympy.Integer(0))
     constant = sympy.Add(*(factor * rest for rest, factor in coefficients.items()))
-    if nearly and constant.is_number and constant.is_real:
+    if nearly and not constant.is_Rational and constant.is_number and constant.is_real:
         constant = Rational(str(sympy.N(constant, DIGITS)))
     is_linear = slope != 0 and isinstance(slope, Rational) and isinstance(constant, Rational)
     return (fraction_of(slope), fraction_of(constant)) if is_linear else None

@@ -170,6 +170,7 @@ def _grouped(expression: Expr, variable: Symbol) -> list[Any]:
     return [expression.func(*rational), *(a for a in expression.args if a not in rational)]
 
 
+MAX_DEGREE = 100
 MAX_TERMS = 4  # of a sum whose terms are compared, each with each
 
 
@@ -215,8 +216,15 @@ def _rational(expression: Expr, variable: Symbol, end: Limit, box: Box) -> Limit
         top, bottom = map(sympy.expand, sympy.fraction(sympy.together(expression)))
         factor, degree = _leading(top / bottom, variable, choose, box)
     span_of(factor)(box)  # it is a number
-    coefficient = Limit(span_of(sympy.factor(factor) if factor.is_rational_function() else factor)(box))
+    coefficient = Limit(span_of(sympy.factor(factor) if _is_short(factor) else factor)(box))
     return _product([coefficient, _power(end, Rational(degree))]) if degree else coefficient
+
+
+def _is_short(factor: Expr) -> bool:
+    """Whether it is a rational function of parameters, of no huge degree: exp(10^6) is the power 10^6 of E to SymPy."""
+    powers = factor.atoms(Pow)
+    is_rational = not factor.has(sympy.Function) and all(power.exp.is_Integer for power in powers)
+    return bool(factor.free_symbols) and is_rational and all(abs(power.exp) < MAX_DEGREE for power in powers)
 
 
 def _leading(expression: Any, variable: Symbol, choose: Callable[..., int], box: Box) -> tuple[Expr, int]:
