@@ -258,3 +258,12 @@ def test_a_distribution_given_in_part_or_twice_is_refused_in_one_line(
     err = capsys.readouterr().err
     assert says in err
     assert err.count("\n") == 1
+
+
+@pytest.mark.parametrize("option", ["-o", "--plot"])
+def test_a_folder_that_does_not_exist_is_told_before_anything_is_proved(
+    option: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.delattr("sapo_gates.commands.certify.certify")
+    assert main(["certify", "sigmoid", option, "/no/such/folder/out.png"]) == 2
+    assert "no folder /no/such/folder" in capsys.readouterr().err

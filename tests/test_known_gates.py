@@ -377,6 +377,12 @@ def test_a_tail_starts_behind_a_breakpoint_at_which_the_text_is_not_in_it() -> N
         recheck(forged)
 
 
+def test_a_witness_smaller_than_any_power_of_ten_that_is_read_rechecks() -> None:
+    certificate = certify(gate("tiny", Formula("weight", "exp(-exp(exp(exp(exp(r)))))", {})), budget=10)
+    assert {entry.verdict for entry in answers(certificate, DECAY)} == {"refuted"}
+    recheck(certificate.to_json())
+
+
 def test_log_sech_fails_only_at_temperatures_up_to_1() -> None:
     certificate = certify(gate("log-sech", Formula("weight", "sech(tau*z/2)^2")))
     witnesses = [entry.witness for entry in answers(certificate, VANISHING)]

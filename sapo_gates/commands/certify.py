@@ -8,7 +8,17 @@ from pathlib import Path
 from typing import Any
 
 from sapo_gates.certificate import DEFAULT_BUDGET, Certificate, Requirement, certify
-from sapo_gates.commands.common import CONDITION, EXIT, Command, gate_of, seconds, takes_gate, takes_json, write
+from sapo_gates.commands.common import (
+    CONDITION,
+    EXIT,
+    Command,
+    gate_of,
+    has_folder,
+    seconds,
+    takes_gate,
+    takes_json,
+    write,
+)
 from sapo_gates.commands.numerics import numerics_lines, torch_modules
 from sapo_gates.errors import PlotError
 from sapo_gates.requirements import PROFILES
@@ -45,6 +55,9 @@ def add(command: Command) -> None:
 
 
 def _certify(options: argparse.Namespace) -> int:
+    for path in (options.output, options.plot):
+        if path:
+            has_folder(path)
     drawing = _drawing(options.plot) if options.plot else None
     certificate = certify(gate_of(options), options.profile, require=options.require, budget=seconds(options.budget))
     if options.numerics:

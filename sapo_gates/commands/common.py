@@ -51,6 +51,16 @@ def seconds(text: str) -> float:
         raise RequirementError(f"--budget {text!r} is no time; write for example 60s.") from None
 
 
+def has_folder(path: str) -> None:
+    """Called before what takes long, so that nothing is lost for want of a folder.
+
+    Raises:
+        CertificateError: the file's folder does not exist.
+    """
+    if not Path(path).parent.is_dir():
+        raise CertificateError(f"cannot write {path}: no folder {Path(path).parent}; choose a folder that exists.")
+
+
 def write(path: str, writing: Callable[[Path], object]) -> None:
     """Calls writing(path).
 

@@ -29,6 +29,7 @@ from sapo_gates.verdict import Sign, Witness
 
 WITNESS_PRECISION = 256
 SMALL = 1e-6
+MAX_POWER = 10**50  # of ten; what is smaller or larger is only said to be so
 LOG10_OF_2 = 30102999566398119521373889472449302676818988146210854131  # times 10^-56, rounded down
 
 
@@ -88,8 +89,12 @@ def _decimal(end: arb, *, down: bool) -> str:
     mantissa, exponent = (int(part) for part in end.man_exp())
     if abs(exponent) > 4000:  # too small or too large to spell out: a power of ten beyond it
         digits = (mantissa.bit_length() + exponent) * LOG10_OF_2 // 10**56
-        outward = digits + (-2 if (mantissa > 0) == down else 2)
-        return f"{'-' if mantissa < 0 else ''}1e{outward}" if mantissa else "0"
+        outward, sign = digits + (-2 if (mantissa > 0) == down else 2), "-" if mantissa < 0 else ""
+        if outward < -MAX_POWER:
+            return "0" if (mantissa > 0) == down else f"{sign}1e-{MAX_POWER}"
+        if outward > MAX_POWER:
+            return f"{sign}1e{MAX_POWER}" if (mantissa > 0) == down else f"{sign}oo"
+        return f"{sign}1e{outward}" if mantissa else "0"
     exact = Fraction(mantissa) * Fraction(2) ** exponent
     return rounded(exact, down=down)
 
